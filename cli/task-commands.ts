@@ -27,6 +27,11 @@ export function addTaskCommands(command: Define, trace: () => Trace | undefined)
       duration,
     )
     .option('--expires-at <time>', 'the same at this time, such as 2026-03-01T08:00Z', instant)
+    .option(
+      '--unique <key>',
+      'push the task only if no other one has this key, and print the id of the one that has it',
+    )
+    .option('--unique-for <duration>', 'keep the key for so long at least, such as 10m', duration)
     .option('--wait', 'wait for the results and print them')
     .option('--timeout <duration>', 'with --wait, give up after this long', duration)
     .action(

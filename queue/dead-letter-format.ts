@@ -21,6 +21,10 @@ export interface DeadHeader {
   readonly batch?: string;
   /** It was not begun by then, ms of Redis time, and not run. */
   readonly expired?: number;
+  /** Its key, if it is unique. */
+  readonly unique?: string;
+  /** Not dead, but the task of this id has its key: occurs only among the errors. */
+  readonly duplicateOf?: string;
   /** Cancelled, not dead: occurs only among the errors. */
   readonly cancelled?: true;
 }

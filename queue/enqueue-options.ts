@@ -14,6 +14,13 @@ export interface EnqueueOptions {
   readonly expiresAt?: Date;
   /** The same, from now, ms. */
   readonly expiresInMs?: number;
+  /**
+   * While a task with this key waits, is delayed or runs, another one is not pushed, and `enqueue` resolves to the id of the one that is there.
+   * Of one task; it has to be a JSON object. See docs/task-options.md.
+   */
+  readonly unique?: string;
+  /** The key is kept for so long at least, from the push on, even if the task has ended, ms. */
+  readonly uniqueForMs?: number;
 }
 
 /** Milliseconds from now, or `undefined` for immediately. Throws `RangeError`. */
@@ -32,8 +39,22 @@ export async function createEncoder(
   options: EnqueueOptions | undefined,
   redisNow: () => Promise<number>,
 ): Promise<TaskEncoder> {
-  const { expiresAt, expiresInMs } = options ?? {};
-  if (expiresAt === undefined && expiresInMs === undefined) return (task) => encodeWithOptions(task);
+  const expiry = await expiryOf(options ?? {}, redisNow);
+  const { unique, uniqueForMs } = options ?? {};
+  const fixed = {
+    ...(unique !== undefined && { unique }),
+    ...(uniqueForMs !== undefined && { uniqueForMs }),
+  };
+  return (task) => encodeWithOptions(task, { ...expiry(), ...fixed });
+}
+
+/** Returns when a task that is pushed now expires. */
+async function expiryOf(
+  options: EnqueueOptions,
+  redisNow: () => Promise<number>,
+): Promise<() => { readonly expiresAt?: number }> {
+  const { expiresAt, expiresInMs } = options;
+  if (expiresAt === undefined && expiresInMs === undefined) return () => ({});
   if (expiresAt !== undefined && expiresInMs !== undefined)
     throw new BadTaskOptions('both expiresAt and expiresInMs are given: choose one');
   const lastsMs = expiresInMs ?? checkExpiresAt(expiresAt?.getTime()) - Date.now();
@@ -44,8 +65,8 @@ export async function createEncoder(
     throw new BadTaskOptions(
       'the task would expire before it is due: let it expire later, or run it earlier',
     );
-  if (expiresAt) return (task) => encodeWithOptions(task, { expiresAt: expiresAt.getTime() });
+  if (expiresAt) return () => ({ expiresAt: expiresAt.getTime() });
   // a stream of tasks may last: each expires so long after it is pushed
   const aheadMs = (await redisNow()) - performance.now();
-  return (task) => encodeWithOptions(task, { expiresAt: Math.ceil(performance.now() + aheadMs + lastsMs) });
+  return () => ({ expiresAt: Math.ceil(performance.now() + aheadMs + lastsMs) });
 }

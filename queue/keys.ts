@@ -55,6 +55,8 @@ export interface QueueKeys {
   readonly moving: string;
   /** HASH: moves of other queues to this one: id of the move → number of its last batch here; and its newest task. See move-in.lua. */
   readonly arrivals: string;
+  /** STRING: the task that has a unique key, as JSON; for a day, a week or as long as it asks for. See unique.lua. */
+  unique(key: string): string;
   /** HASH: size, counts and state of a batch, and the task that follows it; for a week after it has ended. */
   batch(id: string): string;
   /** SET: parts of a batch that the library added and that have not ended. */
@@ -123,6 +125,7 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     move: `${base}:move`,
     moving: `${base}:moving`,
     arrivals: `${base}:arrivals`,
+    unique: (key) => `${base}:unique:${key}`,
     batch: (id) => `${base}:batch:${id}`,
     batchLeft: (id) => `${base}:batch-left:${id}`,
     batchEnded: (id) => `${base}:batch-ended:${id}`,

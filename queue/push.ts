@@ -17,9 +17,16 @@ const REFRESH_MS = 60_000;
 const FLOOR_EVERY = 32;
 const UNLINK_TIMEOUT_MS = 500;
 
+export type Duplicates = ReadonlyMap<number, string>;
+
+const none: Duplicates = new Map();
+
 export interface Pusher extends AsyncDisposable {
-  /** In order, a few thousand at most. `delayMs`: run them no earlier. */
-  push(tasks: readonly EncodedTask[], delayMs: number | undefined): Promise<void>;
+  /**
+   * In order, a few thousand at most. `delayMs`: run them no earlier. Resolves to the positions of unique tasks that were not pushed, each
+   * with the id of the task that has its key.
+   */
+  push(tasks: readonly EncodedTask[], delayMs: number | undefined): Promise<Duplicates>;
 }
 
 /** Disposing it deletes what Redis remembers of this client. `results`: the result hash, if it is on another server. */
@@ -51,11 +58,13 @@ export function createPusher(
       const refresh = now - refreshedAt >= REFRESH_MS;
       if (refresh) refreshedAt = now;
       const about = [number, sentFloor, KEPT_S, delayMs ?? '', tasks.length, refresh ? 1 : 0];
-      const args = [...about, ...ids, ...raws];
+      const uniques = tasks.flatMap(({ unique }, i) => (unique ? [[i + 1, unique.key, unique.forMs]] : []));
+      const args = [...about, ...ids, ...raws, ...(uniques.length > 0 ? [JSON.stringify(uniques)] : [])];
       try {
         // before the push, after which there may be a new one
         if (results && ids.length > 0) await results.redis.hdel(results.key, ...ids);
-        await script(redis, 'push')(queue, delayed, result, errors, cancelled, own, ...args);
+        const told = await script(redis, 'push')(queue, delayed, result, errors, cancelled, own, ...args);
+        return Buffer.isBuffer(told) || typeof told === 'string' ? duplicatesIn(String(told)) : none;
       } finally {
         isAnswered(number);
       }
@@ -65,4 +74,10 @@ export function createPusher(
         await within(UNLINK_TIMEOUT_MS, redis.unlink(own), 'UNLINK').catch(() => undefined);
     },
   };
+}
+
+/** `told`: for each task the id of the one that has its key, or an empty text. */
+function duplicatesIn(told: string): Duplicates {
+  const holders = JSON.parse(told) as string[];
+  return new Map(holders.flatMap((id, i) => (id === '' ? [] : [[i, id]])));
 }

@@ -25,7 +25,8 @@ import { pauseQueue, resumeQueue } from './pause.ts';
 import { createElsewhere, type OtherHashes } from './results/elsewhere.ts';
 import type { ResultOptions } from './results/results.ts';
 import { defineScripts } from './scripts/scripts.ts';
-import type { IdOf, TaskId } from './task.ts';
+import { BadTaskOptions } from './task-options.ts';
+import { shortId, type EncodedTask, type IdOf, type TaskId } from './task.ts';
 import { traced } from './tracing.ts';
 
 export { NotReplicated, type Durability } from './connection/durability.ts';
@@ -48,7 +49,13 @@ export type { DeadFilter, DeadLetters, DeadSelection } from './dead-letters.ts';
 export type { TaskProgress } from './progress.ts';
 export type { QueueView, WorkerView } from './inspect.ts';
 export { queueKeys, type QueueKeys } from './keys.ts';
-export { ResultTimeout, TaskExpired, TaskFailed, type ResultOptions } from './results/results.ts';
+export {
+  ResultTimeout,
+  TaskDuplicate,
+  TaskExpired,
+  TaskFailed,
+  type ResultOptions,
+} from './results/results.ts';
 export { parseTask, type IdOf, type ParsedTask, type TaskId } from './task.ts';
 export { WrongKeyType, type QueueCounters, type QueueSample } from './pool/sample.ts';
 export { credentialsFrom } from './connection/credential-files.ts';
@@ -73,6 +80,14 @@ export interface QueueOptions {
   readonly durability?: Durability;
 }
 
+/** A task that was to be pushed. */
+export interface Pushed<Id> {
+  /** Of a duplicate, that of the task that has its key. */
+  readonly id: Id;
+  /** It was not pushed, because another task has its key. */
+  readonly duplicate: boolean;
+}
+
 export interface Queue extends AsyncDisposable {
   /** Of the plain names. */
   readonly keys: QueueKeys;
@@ -86,6 +101,11 @@ export interface Queue extends AsyncDisposable {
    * The task is pushed once, even if the connection breaks before Redis has replied and the push is resent.
    */
   enqueue<Task>(task: Task, options?: EnqueueOptions): Promise<IdOf<Task>>;
+  /**
+   * The same, and says whether the task was pushed. With `unique`, it is not if another task has that key, whose id is returned, also by
+   * `enqueue`: wait for its result.
+   */
+  enqueueUnique<Task>(task: Task, options: EnqueueOptions): Promise<Pushed<IdOf<Task>>>;
   /**
    * Adds many tasks, in order, in batches of moderate size; resolves to their ids. In partitions, the order is kept within each, and
    * batches of several are pushed at the same time.
@@ -155,19 +175,32 @@ export function openQueue(options: QueueOptions = {}): Queue {
     if (links) await links[Symbol.asyncDispose]();
     if (shared) await closeRedis(shared);
   };
+  const pushOne = async (task: unknown, when: EnqueueOptions | undefined): Promise<Pushed<TaskId>> => {
+    const encode = await createEncoder(when, () => timeOf(parts));
+    const encoded = onlyIn(parts, encode(task));
+    const duplicates = await homeOf(parts, encoded.id).push([encoded], dueIn(when));
+    if (all.length > 1) recent.add(encoded.id);
+    return { id: duplicates.get(0) ?? encoded.id, duplicate: duplicates.has(0) };
+  };
   return {
     keys,
     partitions: lists,
     enqueue: ((task, when) =>
       traced(keys.queue, async (stamp) => {
-        const encode = await createEncoder(when, () => timeOf(parts));
-        const encoded = encode(stamp(task));
-        await homeOf(parts, encoded.id).push([encoded], dueIn(when));
-        if (all.length > 1) recent.add(encoded.id);
-        return { tasks: 1, value: encoded.id };
+        const { id, duplicate } = await pushOne(stamp(task), when);
+        return { tasks: duplicate ? 0 : 1, value: id };
       })) as Queue['enqueue'],
+    enqueueUnique: ((task, when) =>
+      traced(keys.queue, async (stamp) => {
+        const value = await pushOne(stamp(task), when);
+        return { tasks: value.duplicate ? 0 : 1, value };
+      })) as Queue['enqueueUnique'],
     enqueueMany: ((tasks, when) =>
       traced(keys.queue, async (stamp) => {
+        if (when?.unique !== undefined)
+          throw new BadTaskOptions(
+            'unique is the key of one task: for many, name that of each in its field "millrace"',
+          );
         const encode = await createEncoder(when, () => timeOf(parts));
         const ids = await enqueueMany(parts, tasks, dueIn(when), (task) => encode(stamp(task)));
         if (all.length > 1) for (const id of ids) recent.add(id);
@@ -189,6 +222,15 @@ export function openQueue(options: QueueOptions = {}): Queue {
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** The task. Throws `BadTaskOptions` for a unique one in partitions: another task of its key may be in any of them. */
+function onlyIn({ all }: Parts, task: EncodedTask): EncodedTask {
+  if (task.unique && all.length > 1)
+    throw new BadTaskOptions(
+      `task ${shortId(task.id)} is unique ("${task.unique.key}"), which a task cannot be in a queue in partitions: its key may be in another one`,
+    );
+  return task;
 }
 
 /** The time by the clock of Redis, ms; of partitions, that of one. */
@@ -226,9 +268,9 @@ async function enqueueMany(
   encode: TaskEncoder,
 ): Promise<TaskId[]> {
   const ids: TaskId[] = [];
-  const pusher = createBatchPusher(parts, delayMs);
+  const pusher = createBatchPusher(parts, delayMs, (number, id) => (ids[number] = id));
   for await (const task of tasks) {
-    const encoded = encode(task);
+    const encoded = onlyIn(parts, encode(task));
     ids.push(encoded.id);
     await pusher.add(encoded);
   }

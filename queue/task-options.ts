@@ -10,6 +10,10 @@ import { encodeTask, hasId, isPlainObject, parseTask, shortId, taskHead, type En
 export interface TaskOptions {
   /** It is not begun after this, ms since the epoch by the clock of Redis. */
   readonly expiresAt?: number;
+  /** While a task with this key is there, others of that key are not run. */
+  readonly unique?: string;
+  /** The key is kept for so long at least, from the push on, ms; otherwise until the task has ended. */
+  readonly uniqueForMs?: number;
 }
 
 /** Options that cannot be: the message says why, and what to do. */
@@ -23,8 +27,14 @@ const FIELD = 'millrace';
 const FIRST_MS = 1e11;
 const LAST_MS = 1e14;
 
+const MAX_KEY_BYTES = 200;
+const MAX_UNIQUE_ID_BYTES = 1_024;
+const LONGEST_UNIQUE_MS = 365 * 24 * 3_600_000;
+
 const readers: { readonly [Name in keyof TaskOptions]-?: (value: unknown) => TaskOptions[Name] } = {
   expiresAt: checkExpiresAt,
+  unique: checkUnique,
+  uniqueForMs: checkUniqueFor,
 };
 const NAMES = Object.keys(readers) as (keyof TaskOptions)[];
 
@@ -38,9 +48,45 @@ export function taskOptionsOf(value: unknown): TaskOptions | undefined {
     throw new BadTaskOptions(
       `its field "${FIELD}" has "${shortId(unknown, 40)}", which means nothing: it may have ${NAMES.join(', ')} (a later version may know more: upgrade the workers first)`,
     );
-  return Object.fromEntries(
+  return checked(options);
+}
+
+function checked(options: Readonly<Record<string, unknown>>): TaskOptions {
+  const read: TaskOptions = Object.fromEntries(
     NAMES.filter((name) => options[name] !== undefined).map((name) => [name, readers[name](options[name])]),
   );
+  if (read.uniqueForMs !== undefined && read.unique === undefined)
+    throw new BadTaskOptions('uniqueForMs is given, and no key: name it in unique');
+  return read;
+}
+
+/** Throws `BadTaskOptions`. */
+function checkUnique(value: unknown): string {
+  if (typeof value !== 'string' || value === '')
+    throw new BadTaskOptions(`unique is a key, a text such as "invoice-42": got ${describe(value)}`);
+  const bytes = Buffer.byteLength(value);
+  if (bytes > MAX_KEY_BYTES)
+    throw new BadTaskOptions(
+      `unique is a key of at most ${MAX_KEY_BYTES} bytes: got ${bytes} ("${value.slice(0, 40)}…"). Use a hash of it`,
+    );
+  return value;
+}
+
+/** Throws `BadTaskOptions`. */
+function checkUniqueFor(value: unknown): number {
+  if (typeof value === 'number' && value >= 1 && value <= LONGEST_UNIQUE_MS) return Math.ceil(value);
+  throw new BadTaskOptions(
+    `uniqueForMs is a time in milliseconds, from 1 to ${LONGEST_UNIQUE_MS} (a year): got ${describe(value)}`,
+  );
+}
+
+/** Whether a task of this id can be unique. Throws `BadTaskOptions`. */
+export function checkUniqueId(id: string | Buffer): asserts id is string {
+  const bytes = Buffer.byteLength(id);
+  if (typeof id !== 'string' || bytes > MAX_UNIQUE_ID_BYTES)
+    throw new BadTaskOptions(
+      `a unique task has an id of at most ${MAX_UNIQUE_ID_BYTES} bytes, and this one has ${bytes}. A task without a field "id" is its own id: give it one`,
+    );
 }
 
 /** Throws `BadTaskOptions`. */
@@ -62,10 +108,10 @@ export function checkExpiresAt(value: unknown): number {
 export function encodeWithOptions(task: unknown, options: TaskOptions = {}): EncodedTask {
   const own = task instanceof Uint8Array || typeof task === 'string' ? Buffer.from(task) : undefined;
   if (Object.keys(options).length === 0) {
-    if (own === undefined) taskOptionsOf(task);
-    else if (own.includes(`"${FIELD}"`)) taskOptionsOf(taskHead(own).value);
-    return encodeTask(task);
+    const hasOwn = own === undefined || own.includes(`"${FIELD}"`);
+    return withUnique(encodeTask(task), hasOwn ? taskOptionsOf(own ? taskHead(own).value : task) : undefined);
   }
+  checked({ ...options });
   const names = Object.keys(options).join(', ');
   const value = own ? parseTask(own).value : task;
   if (!isPlainObject(value)) {
@@ -76,11 +122,18 @@ export function encodeWithOptions(task: unknown, options: TaskOptions = {}): Enc
     throw new BadTaskOptions(
       `the task has a field "${FIELD}" already (${describe(value[FIELD])}), which is where ${names} would be: set it there, or rename yours`,
     );
-  if (!own) return encodeTask({ ...value, [FIELD]: options });
+  if (!own) return withUnique(encodeTask({ ...value, [FIELD]: options }), options);
   // as it is: numbers of any length survive
   const added = JSON.stringify({ ...(!hasId(value) && { id: randomUUID() }), [FIELD]: options });
   const text = own.toString().trimEnd().slice(0, -1);
-  return encodeTask(Buffer.from(`${text}${Object.keys(value).length > 0 ? ',' : ''}${added.slice(1)}`));
+  const raw = Buffer.from(`${text}${Object.keys(value).length > 0 ? ',' : ''}${added.slice(1)}`);
+  return withUnique(encodeTask(raw), options);
+}
+
+function withUnique(task: EncodedTask, options: TaskOptions | undefined): EncodedTask {
+  if (options?.unique === undefined) return task;
+  checkUniqueId(task.id);
+  return { ...task, unique: { key: options.unique, forMs: options.uniqueForMs ?? 0 } };
 }
 
 function describe(value: unknown): string {

@@ -125,6 +125,8 @@ export function shortId(id: string | Buffer, longest = 100): string {
 export interface EncodedTask {
   readonly id: string | Buffer;
   readonly raw: string | Buffer;
+  /** Its key, and how long that is kept at least, ms: see task-options.ts. */
+  readonly unique?: { readonly key: string; readonly forMs: number };
 }
 
 /**

@@ -1,4 +1,5 @@
 /** `millrace enqueue`: one task from the command line, or one per line of stdin or a file, pushed as they are read. */
+import { shortId } from '../../queue/task.ts';
 import { type EnqueueOptions, type Queue, type TaskId } from '../../queue/queue.ts';
 import { stampText } from '../../queue/tracing.ts';
 import type { Trace } from '../../runtime/opentelemetry.ts';
@@ -21,6 +22,9 @@ export interface EnqueueFlags {
   readonly expiresIn?: number;
   /** ms since the epoch. */
   readonly expiresAt?: number;
+  readonly unique?: string;
+  /** ms. */
+  readonly uniqueFor?: number;
   readonly wait?: boolean;
   /** ms. */
   readonly timeout?: number;
@@ -43,11 +47,14 @@ export async function enqueue(
     ...(flags.at === undefined ? {} : { at: new Date(flags.at) }),
     ...(flags.expiresIn === undefined ? {} : { expiresInMs: flags.expiresIn }),
     ...(flags.expiresAt === undefined ? {} : { expiresAt: new Date(flags.expiresAt) }),
+    ...(flags.unique === undefined ? {} : { unique: flags.unique }),
+    ...(flags.uniqueFor === undefined ? {} : { uniqueForMs: flags.uniqueFor }),
   };
   const source = flags.file === undefined ? undefined : await openLines(flags.file, 'tasks');
   const push = async (queue: Queue): Promise<void> => {
     if (!fromStdin && !source) {
-      const id = await queue.enqueue(stamp(Buffer.from(task ?? '')), when);
+      const { id, duplicate } = await queue.enqueueUnique(stamp(Buffer.from(task ?? '')), when);
+      if (duplicate) process.stderr.write(`not pushed: task ${shortId(id)} has the key\n`);
       if (flags.wait) writeResult(await waitFor(queue, id, flags));
       else writeIds([id]);
       return;
@@ -109,6 +116,12 @@ function checkUsage(task: string | undefined, flags: EnqueueFlags): void {
     throw new UsageError('both --delay and --at are given: choose one');
   if (flags.expiresIn !== undefined && flags.expiresAt !== undefined)
     throw new UsageError('both --expires-in and --expires-at are given: choose one');
+  if (flags.uniqueFor !== undefined && flags.unique === undefined)
+    throw new UsageError('--unique-for is for --unique: name the key');
+  if (flags.unique !== undefined && (task === undefined || task === '-'))
+    throw new UsageError(
+      '--unique is for one task, the argument: of many, name the key in each, as {"millrace":{"unique":"…"}}',
+    );
 }
 
 function waitFor(queue: Queue, id: string | Buffer, { timeout }: EnqueueFlags): Promise<Buffer> {

@@ -21,8 +21,8 @@ export type Outcome =
       /** Not even its id can be written, so that waiting clients are not notified. */
       readonly unreported?: true;
     }
-  /** It was cancelled. The result of its handler, if any, is dropped. */
-  | { readonly kind: 'cancelled' }
+  /** It was cancelled. The result of its handler, if any, is dropped. `duplicateOf`: not cancelled, but the task of this id has its key. */
+  | { readonly kind: 'cancelled'; readonly duplicateOf?: string }
   /** Not finished, through no fault of its own: back to the queue, for other workers. */
   | { readonly kind: 'release' };
 
@@ -34,10 +34,17 @@ export interface Finished {
   readonly outcome: Outcome;
   /** The batch that it is a part of. */
   readonly batch?: PartMark | undefined;
+  /** Its key, if it is unique. */
+  readonly unique?: string | undefined;
   readonly serviceMs: number;
 }
 
 /** Whether it was not run, because it was too late. */
 export function hasExpired(outcome: Outcome): boolean {
   return outcome.kind === 'dead' && outcome.expired !== undefined;
+}
+
+/** Whether it was not run, because another one has its key. */
+export function isDuplicate(outcome: Outcome): boolean {
+  return outcome.kind === 'cancelled' && outcome.duplicateOf !== undefined;
 }

@@ -6,6 +6,7 @@ import type { PartMark } from '../batch-mark.ts';
 import { deadHeader } from '../dead-letter-format.ts';
 import { slowBucket } from '../pool/slow-tasks.ts';
 import type { PartGroup, Settled, SpawnedTasks } from '../workers/turn.ts';
+import { shortId } from '../task.ts';
 import { hasExpired, type Finished } from './outcome.ts';
 
 type Lists = {
@@ -84,35 +85,65 @@ function createPartGroups(): PartGroups {
   };
 }
 
-function list({ delivery, id, attempt, outcome, batch }: Finished, worker: string, lists: Lists): void {
+function list(finished: Finished, worker: string, lists: Lists): void {
+  const { delivery, id, attempt, outcome, unique } = finished;
   const { receipt, past } = delivery;
   switch (outcome.kind) {
     case 'result':
-      lists.results.push({ receipt, id, value: outcome.value });
+      lists.results.push({ receipt, id, value: outcome.value, ...(unique !== undefined && { unique }) });
       break;
     case 'retry': {
       const next = { attempts: attempt, deliveries: past.deliveries };
       lists.retries.push({ receipt, delayMs: outcome.delayMs, past: next });
       break;
     }
-    case 'dead': {
-      const whole = outcome.unreported || Buffer.isBuffer(id) || delivery.raw.equals(Buffer.from(id));
-      const lost = outcome.poison ? { deliveries: past.deliveries } : {};
-      const part = batch ? { batch: batch.id } : {};
-      const { expired } = outcome;
-      const late = expired === undefined ? {} : { expired };
-      const about = { error: outcome.error, attempts: attempt, worker, ...lost, ...late, ...part };
-      const header = deadHeader(whole ? about : { ...about, id });
-      const notRun = expired === undefined ? {} : ({ expired: true } as const);
-      lists.dead.push({ receipt, ...(!outcome.unreported && { id }), header, ...notRun });
+    case 'dead':
+      lists.dead.push(letterOf(finished, outcome, worker));
       break;
-    }
-    case 'cancelled': {
-      const about = { error: 'cancelled', attempts: past.attempts, worker, cancelled: true } as const;
-      lists.cancelled.push({ receipt, id, header: deadHeader(about), ...(batch && { batch: batch.id }) });
+    case 'cancelled':
+      lists.cancelled.push(cancelledOf(finished, outcome, worker));
       break;
-    }
     case 'release':
       lists.released.push(receipt);
   }
+}
+
+type OutcomeOf<Kind> = Extract<Finished['outcome'], { readonly kind: Kind }>;
+
+function letterOf(
+  { delivery: { receipt, raw, past }, id, attempt, batch, unique }: Finished,
+  { error, poison, unreported, expired }: OutcomeOf<'dead'>,
+  worker: string,
+): Settled['dead'][number] {
+  const whole = unreported || Buffer.isBuffer(id) || raw.equals(Buffer.from(id));
+  const key = unique === undefined ? {} : { unique };
+  const header = deadHeader({
+    error,
+    attempts: attempt,
+    worker,
+    ...(poison && { deliveries: past.deliveries }),
+    ...(expired !== undefined && { expired }),
+    ...(batch && { batch: batch.id }),
+    ...key,
+    ...(!whole && { id }),
+  });
+  const notRun = expired === undefined ? {} : ({ expired: true } as const);
+  return { receipt, ...(!unreported && { id }), header, ...notRun, ...key };
+}
+
+/** The error of a duplicate names the other one, unless both have one id: what becomes of that is to be found under it. */
+function cancelledOf(
+  { delivery: { receipt, past }, id, batch, unique }: Finished,
+  { duplicateOf }: OutcomeOf<'cancelled'>,
+  worker: string,
+): Settled['cancelled'][number] {
+  const entry = { receipt, id, ...(batch && { batch: batch.id }) };
+  const about = { attempts: past.attempts, worker };
+  if (duplicateOf === undefined) {
+    const header = deadHeader({ error: 'cancelled', ...about, cancelled: true });
+    return { ...entry, header, ...(unique !== undefined && { unique }) };
+  }
+  const error = `a duplicate of task ${shortId(duplicateOf)}, which has the key "${unique ?? ''}": it was not run`;
+  const header = duplicateOf === id ? '' : deadHeader({ error, ...about, duplicateOf });
+  return { ...entry, header, duplicate: true };
 }

@@ -12,7 +12,7 @@ import type { RedisAddress } from '../connection/connection.ts';
 import { awaitReplicas, type Durability } from '../connection/durability.ts';
 import type { QueueKeys } from '../keys.ts';
 import { locationOf } from '../location.ts';
-import { createPusher } from '../push.ts';
+import { createPusher, type Duplicates } from '../push.ts';
 import type { HashPlace } from '../results/result-watches.ts';
 import { openResults, type Results } from '../results/results.ts';
 import { defineScripts, script } from '../scripts/scripts.ts';
@@ -25,7 +25,7 @@ export interface Part extends AsyncDisposable {
   readonly redis: Redis;
   readonly results: Results;
   readonly resultHash: HashPlace;
-  push(tasks: readonly EncodedTask[], delayMs: number | undefined): Promise<void>;
+  push(tasks: readonly EncodedTask[], delayMs: number | undefined): Promise<Duplicates>;
   /** Waits for replicas, if the client does: after tasks were enqueued. */
   confirmed(this: void, tasks: number): Promise<void>;
   cancel(id: string | Buffer): Promise<'marked' | 'finished'>;
@@ -69,8 +69,9 @@ export function openPart(keys: QueueKeys, { address, durability, links, shared }
     results,
     resultHash,
     push: async (tasks, delayMs) => {
-      await pusher.push(tasks, delayMs);
+      const duplicates = await pusher.push(tasks, delayMs);
       await confirmed(tasks.length);
+      return duplicates;
     },
     confirmed,
     cancel: async (id) =>

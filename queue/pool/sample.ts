@@ -19,6 +19,8 @@ export interface QueueCounters {
   readonly cancelled: number;
   /** Dead letters that were not run, because they had expired. */
   readonly expired: number;
+  /** Tasks that were not run, because others had their keys. */
+  readonly duplicates: number;
   readonly retried: number;
   readonly recovered: number;
   readonly fenced: number;
@@ -34,6 +36,7 @@ export const noCounters: QueueCounters = {
   failed: 0,
   cancelled: 0,
   expired: 0,
+  duplicates: 0,
   retried: 0,
   recovered: 0,
   fenced: 0,
@@ -107,6 +110,7 @@ const COUNTERS = [
   'squaredTasks',
   'squaresS2',
   'expired',
+  'duplicates',
 ] as const satisfies readonly (keyof QueueCounters)[];
 
 /** The reply of sample.lua, in the order of its head; from an untrusted server, so each value must be checked. */

@@ -36,6 +36,17 @@ export class TaskExpired extends TaskFailed {
   }
 }
 
+/** The task was not run, because another one has its key. */
+export class TaskDuplicate extends TaskFailed {
+  override name = 'TaskDuplicate';
+  /** The id of that one. */
+  readonly of: string;
+  constructor(id: string | Buffer, header: DeadHeader & { readonly duplicateOf: string }) {
+    super(id, header, `task ${shortId(id)} is ${header.error}`);
+    this.of = header.duplicateOf;
+  }
+}
+
 export function lateResult(id: string | Buffer, ms: number): ResultTimeout {
   return new ResultTimeout(`no result of task ${shortId(id)} within ${ms} ms: it may still come`);
 }
@@ -43,7 +54,8 @@ export function lateResult(id: string | Buffer, ms: number): ResultTimeout {
 /** The error of a task that has one instead of a result. */
 export function resultErrorOf(id: string | Buffer, header: DeadHeader): TaskCancelled | TaskFailed {
   if (header.cancelled) return new TaskCancelled(id);
-  const { expired } = header;
+  const { expired, duplicateOf } = header;
+  if (typeof duplicateOf === 'string') return new TaskDuplicate(id, { ...header, duplicateOf });
   return Number.isFinite(expired)
     ? new TaskExpired(id, { ...header, expired: expired as number })
     : new TaskFailed(id, header);

@@ -11,7 +11,7 @@ import { createResultReader, type Waiter } from './result-reader.ts';
 import type { HashPlace } from './result-watches.ts';
 import { createWaitSet } from './waiting.ts';
 
-export { ResultTimeout, TaskExpired, TaskFailed } from './result-errors.ts';
+export { ResultTimeout, TaskDuplicate, TaskExpired, TaskFailed } from './result-errors.ts';
 
 export interface ResultOptions {
   /** Give up after this long, ms; by default, wait until there is a result. */

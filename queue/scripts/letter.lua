@@ -16,6 +16,7 @@ local read, about = pcall(cjson.decode, header or '')
 local known = read and type(about) == 'table' and about or {}
 if requeue then
   if known.expired then reprieve(string.sub(KEYS[2], 1, -5), raw) end
+  if type(known.unique) == 'string' then uniques_of(string.sub(KEYS[2], 1, -5)).again(known.unique, ARGV[3]) end
   redis.call('LPUSH', KEYS[1], raw)
   redis.call('ZREM', KEYS[4], ARGV[3])
   redis.call('HDEL', KEYS[3], ARGV[3])

@@ -6,7 +6,7 @@
 -- Returns  {Redis time in ms, tasks waiting (suspects included) or an error message, type of the result key, delayed tasks, those
 --           of them that are due, when the next one falls due in ms or '', dead letters, tasks in flight,
 --           workers that hold any, workers, workers whose lease has expired,
---           {taken, completed, failed, retried, recovered, fenced, serviceUs, cancelled, squaredTasks, squaresS2, expired},
+--           {taken, completed, failed, retried, recovered, fenced, serviceUs, cancelled, squaredTasks, squaresS2, expired, duplicates},
 --           whether it is paused, whether sweep.lua has work, suspects,
 --           workers ordered to drain, {tasks in slow bucket 1, …}, when the first lease expires in ms or '',
 --           delayed tasks that fall due within the horizon, suspects that must run alone,
@@ -53,7 +53,7 @@ local function sample()
     redis.call('ZCOUNT', KEYS[5], '-inf', now), next_due, redis.call('LLEN', KEYS[6]), inflight, busy,
     workers, redis.call('ZCOUNT', KEYS[3], '-inf', now),
     numbers(redis.call('HMGET', KEYS[7], 'taken', 'completed', 'failed', 'retried', 'recovered', 'fenced',
-      'serviceUs', 'cancelled', 'squaredTasks', 'squaresS2', 'expired')),
+      'serviceUs', 'cancelled', 'squaredTasks', 'squaresS2', 'expired', 'duplicates')),
     redis.call('EXISTS', KEYS[8]), redis.call('ZCOUNT', KEYS[9], '-inf', now) > 0 and 1 or 0, suspects,
     redis.call('ZCOUNT', KEYS[11], '(' .. now, '+inf'), numbers(redis.call('HMGET', KEYS[7], unpack(slow))),
     redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or '',

@@ -22,6 +22,7 @@ const arity = {
   rest: 10,
   sample: 13,
   cancel: 4,
+  claim: 2,
   cron: 5,
   push: 6,
   letter: 4,

@@ -32,6 +32,8 @@ export interface Settled {
     readonly receipt: string;
     readonly id: string | Buffer;
     readonly value: string | Buffer;
+    /** The key that it had. */
+    readonly unique?: string;
   }[];
   readonly retries: readonly { readonly receipt: string; readonly delayMs: number; readonly past: Past }[];
   /** Without an `id`, waiting clients are not notified. */
@@ -41,6 +43,8 @@ export interface Settled {
     readonly header: string;
     /** It was not run. */
     readonly expired?: true;
+    /** The key that it had. */
+    readonly unique?: string;
   }[];
   readonly released: readonly string[];
   /** Not run, or aborted, because they were cancelled. One whose mark is gone goes back to the queue. */
@@ -50,6 +54,10 @@ export interface Settled {
     readonly header: string;
     /** The batch that it is a part of: that may be cancelled as a whole, without a mark of the task. */
     readonly batch?: string;
+    /** The key that it had. */
+    readonly unique?: string;
+    /** Not cancelled, but another task has its key; without a header, one of the same id. */
+    readonly duplicate?: true;
   }[];
   /** Of which batches some of these are parts. */
   readonly parts?: readonly PartGroup[];
@@ -253,9 +261,11 @@ function turnArguments({
     value.length < LONG ? value : long.push(value) + 1;
   const receipts: string[] = [];
   const results: Packable[] = [];
-  for (const { receipt, id, value } of settled.results) {
+  const keys: PackableObject[] = [];
+  for (const { receipt, id, value, unique } of settled.results) {
     receipts.push(receipt);
     results.push(bytes(id), stored ? '' : bytes(value));
+    if (unique !== undefined) keys.push({ receipt, id: bytes(id), key: unique });
   }
   // packing leaves out what is undefined, so what a turn has none of costs neither side anything
   const packed = pack({
@@ -281,6 +291,7 @@ function turnArguments({
     receipts,
     results,
     stored: stored ? 1 : undefined,
+    unique: some(keys),
     retries: some(
       settled.retries.map(({ receipt, delayMs, past }) => ({
         receipt,
@@ -289,20 +300,23 @@ function turnArguments({
       })),
     ),
     dead: some(
-      settled.dead.map(({ receipt, id, header, expired }) => ({
+      settled.dead.map(({ receipt, id, header, expired, unique }) => ({
         receipt,
         ...(id !== undefined && { id: bytes(id) }),
         header: bytes(header),
         expired: expired ? 1 : undefined,
+        unique,
       })),
     ),
     released: some(settled.released),
     cancelled: some(
-      settled.cancelled.map(({ receipt, id, header, batch }) => ({
+      settled.cancelled.map(({ receipt, id, header, batch, unique, duplicate }) => ({
         receipt,
         id: bytes(id),
         header: bytes(header),
         batch,
+        unique,
+        duplicate: duplicate ? 1 : undefined,
       })),
     ),
     parts: settled.parts?.map(packedGroup),

@@ -27,7 +27,15 @@ interface Look {
 
 function sampleOf({ at, waiting = 0, inFlight = 0, counted = [0, 0, 0, 0, 0] }: Look): PoolSample {
   const [taken, completed, failed, retried, service] = counted;
-  const none = { recovered: 0, fenced: 0, cancelled: 0, expired: 0, squaresS2: 0, squaredTasks: 0 };
+  const none = {
+    recovered: 0,
+    fenced: 0,
+    cancelled: 0,
+    expired: 0,
+    duplicates: 0,
+    squaresS2: 0,
+    squaredTasks: 0,
+  };
   return {
     now: T0 + REDIS_AHEAD + at * 1_000,
     waiting,

@@ -6,6 +6,7 @@ import type { Redis } from 'ioredis';
 import type { QueueChanges } from '../../queue/changes.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { Durability } from '../../queue/connection/durability.ts';
+import { claimKey } from '../../queue/workers/claim.ts';
 import { note } from '../../queue/workers/register.ts';
 import { sweep } from '../../queue/workers/sweep.ts';
 import type { Drops } from '../../queue/connection/drops.ts';
@@ -60,7 +61,7 @@ export interface EpochOptions {
   readonly restAfterMs: number;
   /** Renews the lease while a handler blocks the event loop; without it, such a worker loses its lease. */
   readonly keeper: LeaseKeeper | undefined;
-  readonly run: Omit<RunDeps, 'redisNow'>;
+  readonly run: Omit<RunDeps, 'redisNow' | 'claim'>;
   /** Wait for replicas after each turn that settled something. */
   readonly durability: Durability | undefined;
   readonly log: Logger;
@@ -126,7 +127,11 @@ export function createContext(epoch: number, options: EpochOptions): EpochContex
     onConnection: (id) => note(redis, keys, worker, epoch, 'blocker', id),
   });
   const tasks = createTasks({
-    run: { ...options.run, redisNow: () => performance.now() + context.state.redisAheadMs },
+    run: {
+      ...options.run,
+      redisNow: () => performance.now() + context.state.redisAheadMs,
+      claim: (claim) => claimKey(redis, keys, worker, claim),
+    },
     batch,
     pace,
     slots,

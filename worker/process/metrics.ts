@@ -28,6 +28,8 @@ export interface QueueMetrics {
   finished(outcome: Outcome['kind'], serviceSeconds: number): void;
   /** A task was not run, because it had expired. */
   expired(): void;
+  /** … because another one has its key. */
+  duplicate(): void;
   /** From sending a turn to its reply. */
   turned(seconds: number): void;
   turnFailed(): void;
@@ -97,13 +99,14 @@ export function createWorkerMetrics(): WorkerMetrics {
     redisFailed: (what) => errors.inc(failures[what]),
     of: (queue) => {
       const labels = { queue };
-      const ended: Record<Outcome['kind'] | 'expired', Record<string, string>> = {
+      const ended: Record<Outcome['kind'] | 'expired' | 'duplicate', Record<string, string>> = {
         result: { queue, outcome: 'result' },
         retry: { queue, outcome: 'retry' },
         dead: { queue, outcome: 'dead' },
         cancelled: { queue, outcome: 'cancelled' },
         release: { queue, outcome: 'release' },
         expired: { queue, outcome: 'expired' },
+        duplicate: { queue, outcome: 'duplicate' },
       };
       const observe = service.of(labels);
       const turned = turn.of(labels);
@@ -116,6 +119,7 @@ export function createWorkerMetrics(): WorkerMetrics {
           observe(seconds);
         },
         expired: () => finished.inc(ended.expired),
+        duplicate: () => finished.inc(ended.duplicate),
         turned,
         turnFailed: () => errors.inc(failures.turn),
         fenced: () => fenced.inc(labels),

@@ -1,5 +1,6 @@
 /** What a task says of itself (queue/task-options.ts), and whether it is run at all for that. */
-import { taskOptionsOf, type TaskOptions } from '../../queue/task-options.ts';
+import { BadTaskOptions, checkUniqueId, taskOptionsOf, type TaskOptions } from '../../queue/task-options.ts';
+import type { ParsedTask } from '../../queue/task.ts';
 import type { Past } from '../../queue/workers/turn.ts';
 import { formatDuration } from '../../runtime/duration.ts';
 
@@ -14,14 +15,31 @@ export interface ReadOptions {
   readonly notRun?: NotRun;
 }
 
+/** What is asked of the worker. */
+export interface Judge {
+  readonly queue: string;
+  /** The queue is one of several partitions, which can have neither batches nor unique tasks. */
+  readonly inPartitions?: boolean;
+  /** The time by the clock of Redis, as far as it is known, ms. */
+  readonly redisNow: () => number;
+}
+
 const none: ReadOptions = {};
 
-/** `redisNow`: the time by the clock of Redis, ms. */
-export function readOptions(value: unknown, past: Past, redisNow: () => number): ReadOptions {
+export function readOptions(
+  { id, value }: ParsedTask,
+  past: Past,
+  { redisNow, queue, inPartitions }: Judge,
+): ReadOptions {
   try {
     const options = taskOptionsOf(value);
     if (!options) return none;
-    const { expiresAt } = options;
+    const { expiresAt, unique } = options;
+    if (unique !== undefined) checkUniqueId(id);
+    if (unique !== undefined && inPartitions)
+      throw new BadTaskOptions(
+        `it is unique ("${unique}"), and "${queue}" is a partition of a queue: its key may be in another one`,
+      );
     const notRun = expiresAt === undefined ? undefined : lateness(expiresAt, past, redisNow);
     return { options, ...(notRun && { notRun }) };
   } catch (error) {

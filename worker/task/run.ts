@@ -6,12 +6,13 @@
 import { batchIdOf, partMarkOf, type PartMark } from '../../queue/batch-mark.ts';
 import { TaskCancelled } from '../../queue/cancel.ts';
 import { parseTask, parseTaskHead } from '../../queue/task.ts';
+import type { Claim, claimKey } from '../../queue/workers/claim.ts';
 import type { Delivery, Past } from '../../queue/workers/turn.ts';
 import { openTelemetry } from '../../runtime/opentelemetry.ts';
 import { describeError } from '../../runtime/describe-error.ts';
 import { encodeResult } from './encode.ts';
 import type { Handler } from './handler.ts';
-import { readOptions } from './options.ts';
+import { readOptions, type Judge } from './options.ts';
 import { retryAfter } from './retry-after.ts';
 import { createSpawned, type Spawned } from './spawn.ts';
 import { nextAttempt, type RetryPolicy } from '../../queue/outcomes/retry.ts';
@@ -26,22 +27,19 @@ export interface Reports {
   ended(id: string | Buffer): void;
 }
 
-export interface RunDeps {
+export interface RunDeps extends Judge {
   readonly handler: Handler;
-  readonly queue: string;
   readonly retry: RetryPolicy;
   /** The largest task that is run, bytes. */
   readonly maxTaskBytes: number;
   /** The handler reads only the bytes: the task is not parsed for it. */
   readonly bytesOnly: boolean;
-  /** The queue is one of several partitions, which cannot have batches. */
-  readonly inPartitions?: boolean;
   /** The largest result, bytes. */
   readonly maxResultBytes: number;
   /** From [0, 1). */
   readonly random: () => number;
-  /** The time by the clock of Redis, as far as it is known, ms. */
-  readonly redisNow: () => number;
+  /** Asks whether a unique task may begin. */
+  readonly claim: (claim: Claim) => ReturnType<typeof claimKey>;
   /** The exit reason of a worker that was lost, if one is known. */
   readonly exitReasonOf: (worker: string) => Promise<string | undefined>;
   /** Called with the value that an attempt has thrown. */
@@ -68,7 +66,8 @@ export function runTask(
   const tooLarge = raw.length > deps.maxTaskBytes;
   const { id, value } = deps.bytesOnly || tooLarge ? parseTaskHead(raw) : parseTask(raw);
   const batch = markOf(value, id, deps);
-  const { notRun } = readOptions(value, delivery.past, deps.redisNow);
+  const { options, notRun } = readOptions({ id, value }, delivery.past, deps);
+  const unique = options?.unique;
   const attempt = poison || tooLarge || notRun ? attempts : attempts + 1;
   let over = false;
   let span: AttemptSpan | undefined;
@@ -81,7 +80,7 @@ export function runTask(
     const outcome: Outcome = cancelled ? { kind: 'cancelled' } : ended;
     span?.end(outcome.kind, error);
     const serviceMs = performance.now() - started;
-    return { delivery, id, attempt, outcome, serviceMs, ...(isMark(batch) && { batch }) };
+    return { delivery, id, attempt, outcome, serviceMs, unique, ...(isMark(batch) && { batch }) };
   };
   const succeed = (result: unknown): Finished =>
     finish({
@@ -116,7 +115,14 @@ export function runTask(
     return spawned.add(tasks);
   };
   const progress = (report: unknown): void => void (over || outbox.report(id, report));
-  try {
+  const begin = (): Finished | Promise<Finished> => {
+    try {
+      return handle();
+    } catch (error) {
+      return fail(error);
+    }
+  };
+  const handle = (): Finished | Promise<Finished> => {
     const { queue, handler } = deps;
     const api = openTelemetry();
     if (api) span = startAttempt(api, { queue, id, raw, attempt, value });
@@ -124,9 +130,17 @@ export function runTask(
     const context = { id, raw, attempt, signal, queue, trace, progress, spawn, retryAfter };
     const answer = span ? span.inside(() => handler(value, context)) : handler(value, context);
     return isThenable(answer) ? settled(answer, succeed, fail) : succeed(answer);
-  } catch (error) {
-    return fail(error);
-  }
+  };
+  if (unique === undefined) return begin();
+  const claim = { key: unique, forMs: options?.uniqueForMs ?? 0, id: String(id), receipt: delivery.receipt };
+  return deps.claim(claim).then(
+    (claimed) => {
+      if (claimed === 'fenced') return finish({ kind: 'release' });
+      if (claimed) return finish({ kind: 'cancelled', duplicateOf: claimed.holder });
+      return signal.aborted ? fail(signal.reason) : begin();
+    },
+    (cause: unknown) => fail(new Error(`Redis did not say which task has the key "${unique}"`, { cause })),
+  );
 }
 
 /** The mark of a part; why it cannot be one; `undefined` for a task that is no part of a batch. */

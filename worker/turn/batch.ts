@@ -2,7 +2,8 @@
  * Collects outcomes until the next turn. A batch that was sent and not answered yet is kept by its turn, which repeats it; no
  * outcome is ever in two batches.
  */
-import { partMarkOf, type PartMark } from '../../queue/batch-mark.ts';
+import { partMarkOf } from '../../queue/batch-mark.ts';
+import { taskOptionsOf } from '../../queue/task-options.ts';
 import { taskHead } from '../../queue/task.ts';
 import type { Delivery } from '../../queue/workers/turn.ts';
 import type { Finished } from '../../queue/outcomes/outcome.ts';
@@ -57,12 +58,10 @@ export function createBatch(): OutcomeBatch {
     },
     add,
     cancel: (delivery, id, now) => {
-      const batch = goodMarkOf(delivery, id);
+      const { batch, unique } = saidOf(delivery, id);
       const outcome = { kind: 'cancelled' } as const;
-      add(
-        { delivery, id, attempt: delivery.past.attempts, outcome, ...notRun, ...(batch && { batch }) },
-        now,
-      );
+      const attempt = delivery.past.attempts;
+      add({ delivery, id, attempt, outcome, ...notRun, unique, ...(batch && { batch }) }, now);
     },
     release: (deliveries, now) => {
       for (const delivery of deliveries)
@@ -89,11 +88,15 @@ function costOf({ outcome }: Finished): number {
   return COST[outcome.kind] + spawned;
 }
 
-/** The mark of a task that was not begun; none if it is not right. */
-function goodMarkOf({ raw }: Delivery, id: string | Buffer): PartMark | undefined {
-  try {
-    return partMarkOf(taskHead(raw).value, id);
-  } catch {
-    return undefined;
-  }
+/** What a task that was not begun says of itself, as far as it is right. */
+function saidOf({ raw }: Delivery, id: string | Buffer): Pick<Finished, 'batch' | 'unique'> {
+  const { value } = taskHead(raw);
+  const right = <T>(read: () => T): T | undefined => {
+    try {
+      return read();
+    } catch {
+      return undefined;
+    }
+  };
+  return { batch: right(() => partMarkOf(value, id)), unique: right(() => taskOptionsOf(value)?.unique) };
 }

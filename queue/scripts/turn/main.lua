@@ -52,6 +52,7 @@ local function settle()
     end
   end
   if completed < s.settled then rare().settle_others() end
+  for _, had in ipairs(turn.unique or none) do uniques().free(had.key, bytes(had.id), had.receipt) end
   if turn.spawned then parts().spawn() end
   if turn.parts or s.given_up then parts().count() end
 end

@@ -1,3 +1,9 @@
+-- the keys of unique tasks, in turns that settle some
+local function uniques()
+  s.uniques = s.uniques or uniques_of(string.sub(STATS, 1, -6))
+  return s.uniques
+end
+
 -- What few turns need. Lua creates each function anew in every turn, at a cost that grows with the locals that it uses, so these
 -- are created when the first of them is needed.
 local function rare()
@@ -159,6 +165,7 @@ local function rare()
         if max_age then call('ZADD', EXPIRY, s.now + max_age, 'd' .. s.now_text) end
         leave(letter.receipt)
         letter.buried = true
+        if letter.unique and id then uniques().free(letter.unique, id, letter.receipt) end
         tally(STATS, letter.expired and 'expired' or 'failed', 1)
       end
     end
@@ -174,18 +181,19 @@ local function rare()
     local kept = 24 * 3600 * 1000
     for _, entry in ipairs(cancelled) do
       local raw, id = call('HGET', INFLIGHT, entry.receipt), bytes(entry.id)
-      local unmarked = raw and call('ZREM', CANCELLED, id) == 0
+      local unmarked = raw and not entry.duplicate and call('ZREM', CANCELLED, id) == 0
       if unmarked and not (entry.batch and parts().is_stopped(entry.batch)) then
         hand_back(entry.receipt, raw)
       elseif raw then
-        if s.no_hash or call('HEXISTS', RESULT, id) == 0 then
-          local header = bytes(entry.header)
+        local header = bytes(entry.header)
+        if header ~= '' and (s.no_hash or call('HEXISTS', RESULT, id) == 0) then
           call('HSET', ERRORS, id, header)
           call('ZADD', EXPIRY, s.now + kept, 'e' .. fingerprint(header) .. '|' .. id)
         end
-        tally(STATS, 'cancelled', 1)
+        tally(STATS, entry.duplicate and 'duplicates' or 'cancelled', 1)
         leave(entry.receipt)
-        entry.gone = true
+        entry.gone = header ~= ''
+        if entry.unique then uniques().free(entry.unique, id, entry.receipt) end
       end
     end
 

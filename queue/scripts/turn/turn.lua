@@ -1,5 +1,5 @@
 -- One turn of a worker: settle what finished, take what comes next, renew the lease. All or nothing, in one round trip.
--- The script is this file, ../batch/batches.lua, checks.lua, parts.lua, rare.lua, suspects.lua and main.lua, joined in this order
+-- The script is this file, ../batch/batches.lua, ../unique/unique.lua, checks.lua, parts.lua, rare.lua, suspects.lua and main.lua, joined in this order
 -- (lua.ts): read main.lua from its end, which is the turn in its order, and the others where it calls them.
 --
 -- KEYS  1 queue  2 result  3 workers  4 worker  5 inflight  6 carried  7 wake  8 delayed  9 dead  10 errors
@@ -26,9 +26,12 @@
 --         results         {id, value, …}
 --         stored          they are in a hash on another server already (store.lua), and the values here are empty
 --         retries         {{receipt, delayMs, past = "attempts:deliveries"}, …}
---         dead            {{receipt, id, header = JSON, expired}, …}; without an id, no waiting client is told; `expired`: it was not run
+--         dead            {{receipt, id, header = JSON, expired, unique}, …}; without an id, no waiting client is told; `expired`: it was
+--                         not run; `unique`: the key that it has
 --         released        {receipt, …}
---         cancelled       {{receipt, id, header = JSON}, …}
+--         cancelled       {{receipt, id, header = JSON, unique, duplicate}, …}; `duplicate`: it was not cancelled, but another one has its
+--                         key; without a header, that one has its id, too
+--         unique          {{receipt, id, key}, …} of results: the keys that they had
 --         parts           batches that some of these are parts of: {{id, size, policy, then, thenId, thenBatch, thenSize, results, dead,
 --                         cancelled, spawned}, …}; all but the id may be left out (queue/batch-mark.ts). The last four are positions
 --                         in the lists above and below, from 1

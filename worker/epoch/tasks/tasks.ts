@@ -18,7 +18,7 @@ import { FULL_BATCH, type createPace } from './prefetch.ts';
 import type { QueueMetrics } from '../../process/metrics.ts';
 import type { ProgressOutbox } from './progress.ts';
 import type { RunDeps } from '../../task/run.ts';
-import { hasExpired, type Finished } from '../../../queue/outcomes/outcome.ts';
+import { hasExpired, isDuplicate, type Finished } from '../../../queue/outcomes/outcome.ts';
 import type { OutcomeBatch } from '../../turn/batch.ts';
 import { createRunningTasks } from './running.ts';
 import type { WorkerSlots } from '../slots/slots.ts';
@@ -194,6 +194,10 @@ function measure(finished: Finished, { pace, metrics, log }: TasksOptions): void
   if (hasExpired(outcome)) {
     metrics.expired();
     log.debug({ task: shortId(finished.id), outcome }, 'a task has expired');
+    return;
+  }
+  if (isDuplicate(outcome)) {
+    metrics.duplicate();
     return;
   }
   metrics.finished(outcome.kind, serviceMs / 1_000);
