@@ -9,10 +9,11 @@ import subprocess
 import threading
 import zlib
 from collections.abc import AsyncIterator, Coroutine
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
+import redis.asyncio
 from conftest import NODE, ROOT
 
 from millrace import (
@@ -22,6 +23,7 @@ from millrace import (
     ResultTimeout,
     TaskCancelled,
     TaskFailed,
+    nested,
 )
 
 
@@ -269,3 +271,59 @@ def test_asyncio_passes_errors_on_to_all_who_wait(url: str, name: str, plain: re
             assert await queue.result("a") == 1
 
     run(steps())
+
+
+@pytest.mark.parametrize(
+    ("use", "error"),
+    [
+        (lambda queue: queue.enqueue_many({"n": 1}), r"several tasks are expected.* got \{'n': 1\}"),
+        (lambda queue: queue.enqueue_many("text"), "several tasks are expected"),
+        (lambda queue: queue.results("id"), "several ids are expected, such as a list of them: got 'id'"),
+        (lambda queue: queue.batch({"n": 1}), "several tasks are expected"),
+        (lambda queue: queue.batch([nested("ab", then={})]), "several tasks are expected"),
+        (
+            lambda queue: queue.result(5),
+            "the id of a task is the text or the bytes that enqueue returned: got 5",
+        ),
+        (lambda queue: queue.cancel(None), "the id of a task is"),
+        (lambda queue: queue.progress(5), "the id of a task is"),
+        (lambda queue: queue.result("a", as_="int"), "as_ is one of json, text, bytes: got 'int'"),
+        (lambda queue: queue.batch.results("b", as_="int"), "as_ is one of json, text, bytes"),
+        (lambda queue: queue.batch.show(5), "the id of a batch is a text: got 5"),
+        (
+            lambda queue: queue.enqueue("a", delay="soon"),
+            "delay is a number of seconds or a timedelta: got 'soon'",
+        ),
+        (lambda queue: queue.enqueue("a", delay=float("nan")), "a task cannot be delayed by nan s"),
+        (lambda queue: queue.enqueue("a", delay=float("inf")), "within the next 100 years"),
+        (lambda queue: queue.enqueue("a", at=1_790_000_000), "at is a datetime: got 1790000000"),
+    ],
+)
+def test_what_cannot_be_is_refused_where_it_is_written(
+    url: str, queue: Queue, name: str, plain: redis.Redis, use: Any, error: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=error):
+        list(use(queue))
+
+    async def steps() -> None:
+        async with AsyncQueue(url, queue=name, result=f"{name}:result") as queue:
+            with pytest.raises((TypeError, ValueError), match=error):
+                await all_of(use(queue))
+
+    async def all_of(used: Any) -> None:
+        if isinstance(used, AsyncIterator):
+            [one async for one in used]
+        else:
+            await used
+
+    run(steps())
+    assert plain.llen(name) == 0
+
+
+def test_clients_of_the_other_kind_are_refused(plain: redis.Redis) -> None:
+    with pytest.raises(TypeError, match=r"a Queue takes a URL, .* a redis\.asyncio\.client\.Redis"):
+        Queue(cast("redis.Redis", redis.asyncio.Redis()))
+    with pytest.raises(TypeError, match=r"got 5, a builtins\.int"):
+        Queue(cast("str", 5))
+    with pytest.raises(TypeError, match=r"an AsyncQueue takes a URL, .* a redis\.client\.Redis"):
+        AsyncQueue(cast("redis.asyncio.Redis", plain))

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncIterable, Iterable, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from ._encode import Encoded, check_text
+from ._encode import Encoded, check_many, check_text
 from ._pack import pack
 from ._parts import (
     OnFailure,
@@ -19,7 +19,7 @@ from ._parts import (
     encode_part,
     encode_then,
 )
-from ._results import As, Outcome, outcome
+from ._results import As, Outcome, check_as, outcome
 from ._steps import Arg, Client, Commands, Ended, Part, Script, Steps, error_of
 from .errors import BadBatch, BatchCancelled, BatchExists, MillraceError, NotEnded
 
@@ -154,6 +154,7 @@ class Adder:
             raise BadBatch(
                 f'batch "{id}" inside of batch "{self.id}" has no "then": its result is that of the part'
             )
+        check_tasks(inner.tasks)
         policy = check_policy(id, inner.on_failure)
         plain = encode_then(id, inner.then)
         part = encode_part(self.id, plain.raw, f"{id}:then")
@@ -196,8 +197,17 @@ class Adder:
             )
 
 
-def begin(client: Client, then: object, on_failure: OnFailure, id: str | None) -> Adder:
+def check_tasks(tasks: object) -> None:
+    """Raises ``BadBatch`` for a single task in the place of several."""
+    try:
+        check_many(tasks, "tasks")
+    except TypeError as error:
+        raise BadBatch(str(error)) from None
+
+
+def begin(client: Client, tasks: object, then: object, on_failure: OnFailure, id: str | None) -> Adder:
     """What adds a batch. Raises ``BadBatch``."""
+    check_tasks(tasks)
     part = only_part(client)
     name = check_batch_id(str(uuid.uuid4()) if id is None else id)
     check_text(name)
@@ -222,6 +232,7 @@ _FIELDS = (
 
 def show_batch(part: Part, id: str) -> Steps[BatchView | None]:
     """``None`` if there is no batch of that id, or it ended more than a week ago."""
+    check_batch_id(id)
     [view] = yield from _show(part, [id])
     return view
 
@@ -278,6 +289,7 @@ def list_batches(part: Part, most: int) -> Steps[list[BatchView]]:
 
 def cancel_batch(part: Part, id: str, why: str = "it was cancelled") -> Steps[Cancelled]:
     """``unknown``: there is none of that id."""
+    check_batch_id(id)
     keys = [part.keys.queue, part.result_in_slot, part.keys.own("stats")]
     reply = yield Script("batch-cancel", keys, [id, why])
     return "cancelled" if reply == 1 else "over" if reply == 0 else "unknown"
@@ -285,6 +297,7 @@ def cancel_batch(part: Part, id: str, why: str = "it was cancelled") -> Steps[Ca
 
 def page_of_results(part: Part, id: str, start: int, as_: As) -> Steps[list[Outcome]]:
     """The outcomes of some parts, in the order in which they were added; none after the last one."""
+    check_as(as_)
     own = part.keys.own
     [ids] = yield Commands([("LRANGE", own(f"batch-ids:{id}"), start, start + PAGE - 1)])
     if not ids:

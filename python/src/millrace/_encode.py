@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import uuid
+from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from ._json import json_object, to_json, utf8
@@ -63,6 +64,20 @@ def _plain_text(task: str) -> bytes:
         raise ValueError(
             f"a task cannot be a text that is not Unicode ({error.reason}): pass bytes, as of os.fsencode(…)"
         ) from None
+
+
+def check_id(id: object) -> None:
+    """Raises ``TypeError`` for what is no id as `Queue.enqueue` returns it."""
+    if not isinstance(id, (str, bytes)):
+        raise TypeError(
+            f"the id of a task is the text or the bytes that enqueue returned: got {id!r:.100}, a {type(id).__name__}"
+        )
+
+
+def check_many(many: object, what: str) -> None:
+    """Raises ``TypeError`` for a single task or id in the place of several, whose characters or fields would be taken for them."""
+    if isinstance(many, (str, bytes, bytearray, memoryview, Mapping)) or many is None:
+        raise TypeError(f"several {what} are expected, such as a list of them: got {many!r:.100}")
 
 
 def task_id(raw: bytes) -> str | bytes:

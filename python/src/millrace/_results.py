@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import time
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from ._steps import Ended
 from .errors import NotEnded, NotJson, ResultTimeout, TaskCancelled, TaskFailed
@@ -19,6 +20,9 @@ MOST_IDS = 500
 ELSEWHERE_S = 0.25
 """A result that has not come by then is looked for in all partitions, ever less often."""
 ELSEWHERE_LONGEST_S = 8.0
+
+
+LONGEST_DELAY_S = 100 * 366 * 86_400
 
 
 class Outcome(NamedTuple):
@@ -48,6 +52,12 @@ def outcome(id: str | bytes, ended: Ended, as_: As) -> Outcome:
         return Outcome(id, json.loads(ended.value), None)
     except ValueError:
         return Outcome(id, None, NotJson(id))
+
+
+def check_as(as_: object) -> None:
+    """Raises ``ValueError``."""
+    if as_ not in get_args(As):
+        raise ValueError(f"as_ is one of {', '.join(get_args(As))}: got {as_!r:.100}")
 
 
 class Waits:
@@ -118,9 +128,27 @@ class Waits:
         return min(pause, left)
 
 
-def delay_ms(delay: float | None, at: float | None) -> float | None:
-    """Milliseconds from now; ``None`` for at once. ``delay`` in seconds, ``at`` as of ``time.time()``."""
-    seconds = at - time.time() if at is not None else delay
-    if seconds is None or seconds <= 0:
+def due(delay: float | datetime.timedelta | None, at: datetime.datetime | None) -> float | None:
+    """When a task is due: milliseconds from now; ``None`` for at once. ``delay`` is in seconds, an ``at`` without a zone in local time.
+
+    Raises ``ValueError`` or ``TypeError`` for what is no time.
+    """
+    if delay is not None and at is not None:
+        raise ValueError("a task has a delay or a time, not both")
+    if at is not None:
+        if not isinstance(at, datetime.datetime):
+            raise TypeError(
+                f"at is a datetime: got {at!r:.100}; as a number of seconds from now, it is a delay"
+            )
+        seconds = at.timestamp() - time.time()
+    elif delay is None:
         return None
-    return seconds * 1_000
+    elif isinstance(delay, datetime.timedelta):
+        seconds = delay.total_seconds()
+    elif isinstance(delay, (int, float)) and not isinstance(delay, bool):
+        seconds = float(delay)
+    else:
+        raise TypeError(f"delay is a number of seconds or a timedelta: got {delay!r:.100}")
+    if not seconds < LONGEST_DELAY_S:
+        raise ValueError(f"a task cannot be delayed by {seconds:g} s: give a time within the next 100 years")
+    return None if seconds <= 0 else seconds * 1_000

@@ -13,12 +13,12 @@ import redis.asyncio
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import NoScriptError, RedisError
 
-from ._encode import Encoded, encode_task
-from ._results import As, Outcome, Waits, outcome
+from ._encode import Encoded, check_id, check_many, encode_task
+from ._results import As, Outcome, Waits, check_as, due, outcome
 from ._steps import BATCH_TASKS, Client, Commands, Ended, Script, Step, Steps, source
 from .aio_batches import AsyncBatches, each
 from .errors import ResultTimeout
-from .queue import DEFAULT_URL, as_bytes, due
+from .queue import DEFAULT_URL, as_bytes, is_async
 
 T = TypeVar("T")
 
@@ -66,6 +66,7 @@ class AsyncQueue:
         at: datetime.datetime | None = None,
     ) -> list[str | bytes]:
         """See `Queue.enqueue_many`; the tasks may come from an async iterator."""
+        check_many(tasks, "tasks")
         ids: list[str | bytes] = []
         delayed = due(delay, at)
 
@@ -99,6 +100,8 @@ class AsyncQueue:
     ) -> bytes: ...
     async def result(self, id: str | bytes, timeout: float | None = None, *, as_: As = "json") -> Any:
         """See `Queue.result`. Any number of these may wait at the same time."""
+        check_id(id)
+        check_as(as_)
         future = self._wait_for(id)
         try:
             ended = await asyncio.wait_for(future, timeout)
@@ -112,6 +115,8 @@ class AsyncQueue:
         self, ids: Iterable[str | bytes], timeout: float | None = None, *, as_: As = "json"
     ) -> AsyncIterator[Outcome]:
         """See `Queue.results`."""
+        check_many(ids, "ids")
+        check_as(as_)
         ended: asyncio.Queue[tuple[str | bytes, asyncio.Future[Ended]]] = asyncio.Queue()
         futures = {id: self._wait_for(id) for id in ids}
         for id, future in futures.items():
@@ -133,10 +138,12 @@ class AsyncQueue:
 
     async def progress(self, id: str | bytes) -> Any:
         """See `Queue.progress`."""
+        check_id(id)
         return await self._run(self._client.progress(id))
 
     async def cancel(self, id: str | bytes) -> bool:
         """See `Queue.cancel`."""
+        check_id(id)
         return await self._run(self._client.cancel(id))
 
     async def close(self) -> None:
@@ -254,5 +261,10 @@ def _put(
 def _connect(address: str | redis.asyncio.Redis | RedisCluster) -> tuple[redis.asyncio.Redis, bool]:
     if isinstance(address, str):
         return redis.asyncio.Redis.from_url(address), True
+    if is_async(address) is not True:
+        raise TypeError(
+            "an AsyncQueue takes a URL, a redis.asyncio.Redis or a redis.asyncio.RedisCluster: "
+            f"got {address!r:.100}, a {type(address).__module__}.{type(address).__name__}"
+        )
     # a client of a cluster has the same commands
     return cast("redis.asyncio.Redis", address), False

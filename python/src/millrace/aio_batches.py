@@ -40,7 +40,7 @@ class AsyncBatches:
         id: str | None = None,
     ) -> Batch:
         """See `Batches`. If it is cancelled, so is the batch."""
-        return await self._add(begin(self._client, then, on_failure, id), tasks)
+        return await self._add(begin(self._client, tasks, then, on_failure, id), tasks)
 
     async def show(self, id: str) -> BatchView | None:
         """See `Batches.show`."""

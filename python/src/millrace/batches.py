@@ -51,7 +51,7 @@ class Batches:
         Raises ``BadBatch`` for what cannot be a batch, ``BatchExists``, and ``BatchCancelled`` when the batch failed or was cancelled
         meanwhile. If ``tasks`` raises, the batch is cancelled.
         """
-        return self._add(begin(self._client, then, on_failure, id), tasks)
+        return self._add(begin(self._client, tasks, then, on_failure, id), tasks)
 
     def show(self, id: str) -> BatchView | None:
         """How far it is; ``None`` if there is none of that id, or it ended more than a week ago."""

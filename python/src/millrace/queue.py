@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import inspect
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -13,8 +14,8 @@ import redis
 from redis.cluster import RedisCluster
 from redis.exceptions import NoScriptError, RedisError
 
-from ._encode import encode_task
-from ._results import As, Outcome, Waits, delay_ms, outcome
+from ._encode import check_id, check_many, encode_task
+from ._results import As, Outcome, Waits, check_as, due, outcome
 from ._steps import Client, Commands, Script, Step, Steps, source
 from .batches import Batches
 
@@ -68,6 +69,7 @@ class Queue:
         at: datetime.datetime | None = None,
     ) -> list[str | bytes]:
         """Adds many tasks in batches, in order, and returns their ids."""
+        check_many(tasks, "tasks")
         ids = []
 
         def encoded() -> Iterator[Any]:
@@ -97,6 +99,7 @@ class Queue:
         Raises ``TaskFailed`` when the task failed for good, ``TaskCancelled`` when it was cancelled, ``ResultTimeout`` after
         ``timeout`` seconds, ``NotJson`` when the result is not JSON.
         """
+        check_id(id)
         [found] = self.results([id], timeout, as_=as_)
         return found.get()
 
@@ -107,6 +110,8 @@ class Queue:
 
         Raises ``ResultTimeout`` when not all are there after ``timeout`` seconds.
         """
+        check_many(ids, "ids")
+        check_as(as_)
         waits = Waits(ids, timeout)
         while waits:
             ended = self._run(self._client.look_up(waits.next(), waits.everywhere()))
@@ -118,6 +123,7 @@ class Queue:
 
     def progress(self, id: str | bytes) -> Any:
         """The last report of the task's function; ``None`` if it is not running, or has reported nothing."""
+        check_id(id)
         return self._run(self._client.progress(id))
 
     def cancel(self, id: str | bytes) -> bool:
@@ -125,6 +131,7 @@ class Queue:
 
         ``True`` does not mean that there is such a task: a mark that meets none expires after a week.
         """
+        check_id(id)
         return self._run(self._client.cancel(id))
 
     def close(self) -> None:
@@ -187,16 +194,18 @@ class Queue:
 def _connect(address: str | redis.Redis | RedisCluster) -> tuple[redis.Redis, bool]:
     if isinstance(address, str):
         return redis.Redis.from_url(address), True
+    if is_async(address) is not False:
+        raise TypeError(
+            f"a Queue takes a URL, a redis.Redis or a RedisCluster: got {address!r:.100}, a {type(address).__module__}.{type(address).__name__}"
+        )
     # a client of a cluster has the same commands
     return cast("redis.Redis", address), False
 
 
-def due(delay: float | datetime.timedelta | None, at: datetime.datetime | None) -> float | None:
-    """When a task is due: milliseconds from now, or ``None``. Raises ``ValueError`` if both are given."""
-    if delay is not None and at is not None:
-        raise ValueError("a task has a delay or a time, not both")
-    seconds = delay.total_seconds() if isinstance(delay, datetime.timedelta) else delay
-    return delay_ms(seconds, None if at is None else at.timestamp())
+def is_async(client: object) -> bool | None:
+    """Whether a client of Redis is one of asyncio; ``None`` for what is no client."""
+    execute = getattr(client, "execute_command", None)
+    return inspect.iscoroutinefunction(execute) if callable(execute) else None
 
 
 def as_bytes(reply: Any) -> Any:

@@ -60,7 +60,7 @@ def _encoded(value: object) -> bytes:
     try:
         return utf8(to_json(value))
     except (TypeError, ValueError, RecursionError) as error:
-        raise ResultError(f"the result cannot be stored as JSON: {error}") from error
+        raise ResultError(f"the result cannot be stored as JSON: {error}") from None
 
 
 def error_body(error: BaseException) -> bytes:
