@@ -26,16 +26,22 @@ export interface CronTask {
   readonly raw: string;
 }
 
-export type Outcome = 'succeeded' | 'failed' | 'cancelled';
+/** `open`: it waits or runs. */
+export type Outcome = 'open' | 'succeeded' | 'failed' | 'cancelled';
 /** By the number in the script's reply. */
-const OUTCOMES: readonly (Outcome | undefined)[] = [undefined, 'succeeded', 'failed', 'cancelled'];
+const OUTCOMES: readonly (Exclude<Outcome, 'open'> | undefined)[] = [
+  undefined,
+  'succeeded',
+  'failed',
+  'cancelled',
+];
 
 /** A state, and the text that stands for it in Redis. */
 export interface StoredState {
   readonly state: CronState | undefined;
   readonly text: string;
   /** What became of the id that was asked about; `undefined` while that is open. */
-  readonly outcome: Outcome | undefined;
+  readonly outcome: Exclude<Outcome, 'open'> | undefined;
 }
 
 const MOST_BYTES = 4_096;
@@ -45,6 +51,19 @@ export async function readCron(redis: Redis, keys: QueueKeys, name: string, id =
   // no state is this text, so nothing is replaced
   const reply = await script(redis, 'cron')(...keysOf(keys), name, '?', '?', id);
   return stored(reply);
+}
+
+/** The cron tasks that have a state beside this queue, a hundred or so at most. */
+export async function listCrons(
+  redis: Redis,
+  { crons }: QueueKeys,
+): Promise<readonly { readonly name: string; readonly state: CronState; readonly text: string }[]> {
+  const [, page] = await redis.hscan(crons, 0, 'COUNT', 100);
+  return page.flatMap((name, i) => {
+    const text = page[i + 1] ?? '';
+    const state = i % 2 === 0 ? parseState(text) : undefined;
+    return state ? [{ name, state, text }] : [];
+  });
 }
 
 /**

@@ -33,6 +33,14 @@ export interface CronsInput {
   readonly empty: boolean;
 }
 
+/**
+ * The list of a pool that tasks of crons go to: of several queues the most urgent one, of partitions the one that each number of
+ * them has.
+ */
+export function cronQueueOf(queues: readonly QueueKeys[], partitioned: boolean): QueueKeys | undefined {
+  return (partitioned ? queues.find(({ queue }) => queue.endsWith(':{0}')) : undefined) ?? queues[0];
+}
+
 export interface CronsDone {
   readonly status: readonly CronStatus[];
   /** Ids of the tasks that were pushed. */

@@ -10,7 +10,7 @@ import type { Pod } from '../../kube/wire.ts';
 import { Mode, type WorkerPool } from '../../kube/workerpool.ts';
 import { pauseAdded } from '../act/pause-added.ts';
 import { act, targetOf } from '../act/act.ts';
-import { runCrons, type CronsDone } from '../act/crons.ts';
+import { cronQueueOf, runCrons, type CronsDone } from '../act/crons.ts';
 import type { DeploymentTarget } from '../act/deployment-target.ts';
 import { isActive, soonest, type Step } from '../act/step.ts';
 import { connectPool } from '../connect/connect.ts';
@@ -19,7 +19,6 @@ import { observeStep } from '../observe/observer.ts';
 import { unservedLists, type PartitionsSeen } from '../report/partition-conditions.ts';
 import { statusOf } from '../report/status.ts';
 import { noAddress, troubleOf, type Trouble } from '../report/terminal-error.ts';
-import type { QueueKeys } from '../../queue/keys.ts';
 import type { Sampled } from '../sample/sampled.ts';
 import { wakeOf, type QueueLink } from '../sample/sampler.ts';
 import type { ReconcileContext } from './context.ts';
@@ -124,7 +123,7 @@ async function runPoolCrons(
   const { crons = [], mode } = pool.spec;
   const formerly = (pool.status?.crons ?? []).map(({ name }) => name);
   if (crons.length + formerly.length + state.crons.size === 0) return {};
-  const keys = link && cronQueueOf(link);
+  const keys = link && cronQueueOf(link.queues, link.partitions !== undefined);
   if (!keys || link.source || sampled.kind === 'unknown' || mode === Mode.DryRun) return {};
   const { waiting, inFlight, delayed } = sampled.sample;
   const now = clock.now();
@@ -141,11 +140,6 @@ async function runPoolCrons(
     log.warn({ pool: keyOf(pool), err: error }, 'tasks of crons cannot be pushed now; retrying');
     return { nextInMs: TROUBLE_RETRY_MS };
   }
-}
-
-/** The list of a pool that tasks of crons go to: of several queues the most urgent one, of partitions the one that each number has. */
-function cronQueueOf({ queues, partitions }: QueueLink): QueueKeys | undefined {
-  return (partitions && queues.find(({ queue }) => queue.endsWith(':{0}'))) ?? queues[0];
 }
 
 /** What cannot be read changes nothing: its lists stay served, and workers keep their number. */

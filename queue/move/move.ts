@@ -29,6 +29,7 @@ import {
 } from './claim.ts';
 import { copyCancelMarks, returnCancelMarks, type CopiedMarks } from './cancel-marks.ts';
 import { moveExpiry, moveHash } from './copies.ts';
+import { moveCrons } from './crons.ts';
 import { copyPause, endPause, moveRecords, type Records } from './records.ts';
 import { MoveRefused, openSide, type Side, type SideName } from './side.ts';
 import { describeHoldings, survey, type Holdings } from './survey.ts';
@@ -382,7 +383,7 @@ async function follow(run: Run, quietMs: number, signal: AbortSignal | undefined
   }
 }
 
-/** Counters and records, once nothing else is left. */
+/** Counters, cron tasks and records, once nothing else is left. */
 async function finish(run: Run): Promise<void> {
   const [first] = run.routes;
   for (const records of run.records)
@@ -391,6 +392,7 @@ async function finish(run: Run): Promise<void> {
   for (const route of run.routes) {
     const { source, destination, claim: claimed, to } = route;
     await moveKind(route, 'stats', () => undefined, undefined);
+    await moveCrons(route);
     await endPause(route);
     await endMove(source, destination, claimed, to);
   }

@@ -1,10 +1,12 @@
 /** Tasks of crons in a real Redis: pushed once per occurrence, whoever tries, and never silently lost. */
 import { describe, expect, test } from 'vitest';
-import { runCrons, type CronsDone, type CronsState } from '../../controller/act/crons.ts';
+import { cronQueueOf, runCrons, type CronsDone, type CronsState } from '../../controller/act/crons.ts';
 import { ConcurrencyPolicy, Missed, type CronSpec } from '../../kube/workerpool.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { openBounded } from '../../queue/connection/untrusted.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
+import { moveQueues } from '../../queue/move/move.ts';
+import { partitionKeys } from '../../queue/partitions.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 
 const base: CronSpec = {
@@ -222,6 +224,74 @@ test('an id of the task is its own', async () => {
   await run('10:05:00', { task: { id: 7 } });
   expect(await run('10:10:00', { task: { id: 7 } })).toMatchObject({ pushed: ['7'] });
   expect(await one.queued()).toEqual(['{"id":7}']);
+});
+
+describe('a queue that is moved', () => {
+  /** `between`: what the controller of the new place does before the move ends. */
+  async function moved(
+    between: (there: Leader) => Promise<unknown>,
+    to: readonly [QueueKeys, ...QueueKeys[]] = [queueKeys('q', 'r')],
+  ) {
+    const stack = new AsyncDisposableStack();
+    const old = stack.use(await scene());
+    const place = stack.use(await startRedis());
+    const there = leader(place, to[0], stack);
+    const { run } = old.lead();
+    await run('10:05:00');
+    await run('10:10:00');
+    await between(there);
+    await moveQueues({
+      from: old.server.address,
+      to: place.address,
+      plans: [{ from: old.keys, to }],
+      merge: true,
+    });
+    return {
+      old,
+      place: place.client(),
+      there,
+      queued: async () => (await place.client().lrange(to[0].queue, 0, -1)).toReversed(),
+      [Symbol.asyncDispose]: () => stack.disposeAsync(),
+    };
+  }
+
+  test('the new place goes on where the old one stopped: nothing is lost, nothing pushed twice', async () => {
+    await using one = await moved(() => Promise.resolve());
+    expect(await one.old.redis.exists(one.old.keys.crons)).toBe(0);
+    await one.there.run('10:10:30');
+    // nobody was there at 10:20
+    await one.there.run('10:25:00');
+    expect(await one.queued()).toEqual([task('10:10'), task('10:20')]);
+  });
+
+  test('also where it has begun already, and without those of before', async () => {
+    await using one = await moved(({ run }) => run('10:21:00'));
+    // it has a state in its memory that was replaced, and reads it again
+    expect(await one.there.run('10:30:00')).toMatchObject({ pushed: [], nextInMs: 1_000 });
+    await one.there.run('10:30:01');
+    expect(await one.queued()).toEqual([task('10:10'), task('10:30')]);
+    expect((await one.there.run('10:31:00')).status).toMatchObject([
+      { lastTask: 'report:2026-11-29T10:30:00Z' },
+    ]);
+  });
+
+  test('one of which the new place has pushed a task is its own', async () => {
+    await using one = await moved(async ({ run }) => {
+      await run('10:15:00');
+      await run('10:20:00');
+    });
+    await one.there.run('10:25:00');
+    expect((await one.queued()).toSorted()).toEqual([task('10:10'), task('10:20')]);
+    expect(await one.old.redis.exists(one.old.keys.crons)).toBe(0);
+  });
+
+  test('in partitions it is beside the one with the number 0; what is none of ours stays', async () => {
+    const lists = partitionKeys('q', 'r', 2) as [QueueKeys, ...QueueKeys[]];
+    await using one = await moved(() => Promise.resolve(), lists);
+    expect(cronQueueOf(lists, true)).toBe(lists[0]);
+    expect(await one.place.hkeys(lists[0].crons)).toEqual(['report']);
+    expect(await one.place.exists(lists[1]?.crons ?? '')).toBe(0);
+  });
 });
 
 describe('a Redis that somebody else writes', () => {
