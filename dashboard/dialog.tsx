@@ -7,6 +7,8 @@ export interface DialogProps {
   readonly title: string;
   /** The label of the confirming button. */
   readonly confirm: string;
+  /** The label of the other one; `Cancel` by default. */
+  readonly dismiss?: string;
   /** It cannot be undone. */
   readonly danger?: boolean;
   readonly busy?: boolean;
@@ -17,7 +19,8 @@ export interface DialogProps {
 }
 
 export function Dialog(props: DialogProps) {
-  const { open, title, confirm, danger, busy, error, onClose, onConfirm, children } = props;
+  const { open, title, confirm, dismiss = 'Cancel', danger, busy, error } = props;
+  const { onClose, onConfirm, children } = props;
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     if (open) element.current?.showModal();
@@ -48,7 +51,7 @@ export function Dialog(props: DialogProps) {
         )}
         <div class="choices">
           <button type="button" class="button" onClick={onClose}>
-            Cancel
+            {dismiss}
           </button>
           <button type="submit" class={`button ${danger ? 'danger' : 'primary'}`} disabled={busy}>
             {confirm}

@@ -37,10 +37,23 @@ export function ago(at: number, now: number): string {
   return past < 2_000 ? 'just now' : `${formatMs(Math.floor(past / 1_000) * 1_000)} ago`;
 }
 
+/** `now`, `in 12 s`, `in 3 min`. */
+export function ahead(at: number, now: number): string {
+  return at - now < 1_000 ? 'now' : `in ${formatMs(Math.ceil((at - now) / 1_000) * 1_000)}`;
+}
+
 /** `14:03:07`, with the date unless it is today. */
 export function clock(at: number, now: number): string {
+  return dated(at, now, new Date(at).toLocaleTimeString('en-GB'));
+}
+
+/** The same without seconds: `14:03`. */
+export function minute(at: number, now: number): string {
+  return dated(at, now, new Date(at).toLocaleTimeString('en-GB', { timeStyle: 'short' }));
+}
+
+function dated(at: number, now: number, time: string): string {
   const date = new Date(at);
-  const time = date.toLocaleTimeString('en-GB');
   if (date.toDateString() === new Date(now).toDateString()) return time;
   return `${date.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' })}, ${time}`;
 }

@@ -1,8 +1,10 @@
 /** One pool: its state, its decisions with their reasons, and its problems. */
 import { useMemo } from 'preact/hooks';
 import type { About, PastRange, PoolPage, PoolRow } from '../controller/dashboard/api.ts';
+import { BatchList } from './batches.tsx';
 import { Charts } from './charts.tsx';
 import { Conditions } from './conditions.tsx';
+import { CronList } from './crons.tsx';
 import { DeadLetterList } from './dead.tsx';
 import { Decisions } from './decisions.tsx';
 import { useFeed, type FeedLink } from './feed.ts';
@@ -115,6 +117,7 @@ function Page({ page, range, live, now }: PageProps) {
       />
       <div class="columns">
         <div>
+          <BatchList pool={row.key} batches={parts.batches} about={about} now={now} />
           <Decisions decisions={parts.decisions} now={now} />
           {!parts.source && <DeadLetterList pool={row.key} dead={parts.dead} about={about} now={now} />}
         </div>
@@ -124,6 +127,7 @@ function Page({ page, range, live, now }: PageProps) {
           ) : (
             <Workers workers={parts.workers} now={now} showTasks={about.showTasks} />
           )}
+          <CronList crons={parts.crons} now={now} dryRun={row.mode === 'DryRun'} />
           <Conditions conditions={parts.conditions} now={now} />
           <Settings groups={parts.settings} />
         </div>

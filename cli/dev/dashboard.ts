@@ -17,6 +17,7 @@ import {
   KIND,
   queuesOf,
   VERSION,
+  type CronStatus,
   type WorkerPool,
   type WorkerPoolSpec,
 } from '../../kube/workerpool.ts';
@@ -36,7 +37,7 @@ export interface DevDashboard extends AsyncDisposable {
   /** The address of the pool's queues, once they are sampled. */
   show(source: Omit<PoolSource, 'pools'>): void;
   /** Reports a step, after it was made. */
-  onStep(step: Step, sampled: Sampled): void;
+  onStep(step: Step, sampled: Sampled, crons: readonly CronStatus[]): void;
   observed(observation: Observation): void;
 }
 
@@ -82,10 +83,10 @@ export async function startDevDashboard(options: DevDashboardOptions): Promise<D
     url: `http://127.0.0.1:${http.port}/dashboard/#token=${token}`,
     show: (source) => void (attached = dashboard.attach({ pools, ...source })),
     observed: (observation) => attached?.observed(key, observation),
-    onStep: (step, sampled) => {
+    onStep: (step, sampled, crons) => {
       const now = new Date();
       const nothing = { trouble: undefined, selector: undefined, wake: '', poison: undefined };
-      pool = { ...pool, status: statusOf({ pool, sampled, step, now, ...nothing }) };
+      pool = { ...pool, status: statusOf({ pool, sampled, step, now, crons, ...nothing }) };
       pools.set(key, pool);
     },
     [Symbol.asyncDispose]: async () => {

@@ -94,9 +94,9 @@ export async function dev(
   await using loop = startPoolLoop({
     ...pool,
     onCrons: (ids) => narrator.say(`due by cron, and in the queue: ${ids.join(', ')}`),
-    onStep: (made, sampled) => {
+    onStep: (made, sampled, status) => {
       narrator.onStep(made, sampled);
-      dashboard?.onStep(made, sampled);
+      dashboard?.onStep(made, sampled, status);
     },
     observed: (observation) => dashboard?.observed(observation),
     onError: (error) => {

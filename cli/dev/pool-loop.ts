@@ -8,11 +8,11 @@ import { createRecorder } from '../../controller/records/recorder.ts';
 import { createSampler } from '../../controller/sample/sampler.ts';
 import type { Sampler } from '../../controller/sample/sampler.ts';
 import type { Sampled } from '../../controller/sample/sampled.ts';
-import { runCrons, type CronsState } from '../../controller/act/crons.ts';
+import { cronQueueOf, runCrons, type CronsState } from '../../controller/act/crons.ts';
 import { drainsOf } from '../../controller/act/scale-in.ts';
 import { isActive, nothingKept, soonest, step, type Kept, type Step } from '../../controller/act/step.ts';
 import type { Target } from '../../controller/act/target.ts';
-import { Unmanaged, type CronSpec } from '../../kube/workerpool.ts';
+import { Unmanaged, type CronSpec, type CronStatus } from '../../kube/workerpool.ts';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
 import { writeExitReason } from '../../queue/workers/exit-reason.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
@@ -39,7 +39,7 @@ export interface PoolLoopOptions {
   readonly pollMs?: number;
   readonly log: Logger;
   /** After each step, in order. */
-  readonly onStep: (step: Step, sampled: Sampled) => void;
+  readonly onStep: (step: Step, sampled: Sampled, crons: readonly CronStatus[]) => void;
   /** Receives what happened, after each step. */
   readonly observed?: (observation: Observation) => void;
   /** A step failed; the next sample leads to another. */
@@ -70,6 +70,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   let again = false;
   let closed = false;
   const cronsState: CronsState = new Map();
+  let cronsStatus: readonly CronStatus[] = [];
 
   const poll = options.pollMs === undefined ? {} : { pollMs: options.pollMs };
   const sampler = createSampler({ address: options.redis, log, ...poll, onSample: kick });
@@ -92,13 +93,15 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
 
   /** Resolves to when to look again, ms. */
   async function pushCrons(sampled: Sampled, now: number): Promise<number | undefined> {
-    const [keys] = queues;
+    const keys = cronQueueOf(queues, records !== undefined);
     const { crons = [], onCrons } = options;
     if (!keys || crons.length === 0 || options.dryRun || sampled.kind === 'unknown') return undefined;
     const { waiting, inFlight, delayed } = sampled.sample;
     const empty = waiting + inFlight + delayed === 0;
     const redis = sampler.redisOf(keys);
-    const { pushed, nextInMs } = await runCrons({ crons, redis, keys, now, empty, formerly: [] }, cronsState);
+    const ran = await runCrons({ crons, redis, keys, now, empty, formerly: [] }, cronsState);
+    const { pushed, nextInMs } = ran;
+    cronsStatus = ran.status;
     if (pushed.length > 0) onCrons?.(pushed);
     return nextInMs;
   }
@@ -126,7 +129,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
       const againMs = soonest(made.requeueInMs, await pushCrons(sampled, times.wall));
       if (againMs !== undefined && !closed) later = timeout(againMs, kick);
       sampler.setActive(ID, isActive(made, sampled), made.decision.startMs);
-      options.onStep(made, sampled);
+      options.onStep(made, sampled, cronsStatus);
       const { observation, baseline } = observe({ ...times, sampled, step: made }, before);
       before = baseline;
       options.observed?.(observation);

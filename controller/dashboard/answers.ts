@@ -20,6 +20,7 @@ import {
   type Visible,
 } from './channels/channels.ts';
 import { sendEvents } from './channels/sse.ts';
+import { createBatchReader, type BatchReader } from './read/batches.ts';
 import { createDetailsReader, type DetailsReader } from './read/details.ts';
 import type { Visitor } from './gate.ts';
 import { createPastReader, isPastRange, type PastReader } from './read/past.ts';
@@ -47,6 +48,7 @@ interface Shown extends Omit<DashboardApiOptions, 'about' | 'now'> {
   readonly channels: Channels;
   readonly browsers: Browsers;
   readonly details: DetailsReader;
+  readonly batches: BatchReader;
   readonly past: PastReader;
 }
 
@@ -60,9 +62,18 @@ interface Asked {
 export function createDashboardApi({ source, about, log, now }: DashboardApiOptions): DashboardApi {
   const board = createBoard(source, about.showTasks);
   const details = createDetailsReader(about.showTasks);
-  const channels = createChannels({ board, details, about, now });
+  const batches = createBatchReader(about.showTasks);
+  const channels = createChannels({ board, details, batches, about, now });
   const browsers = createBrowsers();
-  const shown: Shown = { source, log, channels, browsers, details, past: createPastReader(source, now) };
+  const shown: Shown = {
+    source,
+    log,
+    channels,
+    browsers,
+    details,
+    batches,
+    past: createPastReader(source, now),
+  };
   return {
     observed: (key, observation) => board.observed(key, observation),
     answer: (request, response, path, visitor) => answer(shown, { request, response, visitor }, path),
@@ -169,7 +180,11 @@ async function answerPast(
   }
 }
 
-async function answerAction({ source, details, log }: Shown, asked: Asked, key: string): Promise<void> {
+async function answerAction(
+  { source, details, batches, log }: Shown,
+  asked: Asked,
+  key: string,
+): Promise<void> {
   const { request, response, visitor } = asked;
   const denied = await visitor.refusesAction(poolNamespace(key));
   if (denied) return refuseAsked(asked, denied.status, denied.error);
@@ -178,7 +193,7 @@ async function answerAction({ source, details, log }: Shown, asked: Asked, key: 
     return refuseAsked(
       asked,
       400,
-      'the body is not an action: send {"do": "requeue" | "drop" | "pause" | "resume", …}',
+      'the body is not an action: send {"do": "requeue" | "drop" | "cancel-batch" | "pause" | "resume", …}',
     );
   if (source.pools.get(key)?.spec.source)
     return refuseAsked(asked, 409, 'the tasks of this pool are those of another library: use its tools');
@@ -187,7 +202,7 @@ async function answerAction({ source, details, log }: Shown, asked: Asked, key: 
     return refuseAsked(asked, 503, "the pool's Redis cannot be reached: try again when it can");
   const count = await within(
     ACTION_TIMEOUT_MS,
-    runAction(action, link.redisOf, link.queues, details),
+    runAction(action, link.redisOf, link.queues, { details, batches }),
     'the action',
   );
   log.info({ pool: key, action: action.do, count, by: visitor.name }, 'dashboard action done');

@@ -123,6 +123,10 @@ export interface PoolParts {
   /** Instead of workers and dead letters, where the tasks are those of another library. */
   readonly source: SourceView | null;
   readonly dead: DeadView | null;
+  /** Absent where the controller is of an earlier version. `null` while Redis does not answer. */
+  readonly batches?: BatchesView | null;
+  /** Absent where the controller is of an earlier version. */
+  readonly crons?: readonly CronRow[];
   readonly pauses: readonly PauseView[];
   readonly conditions: readonly ConditionView[];
   readonly settings: readonly SettingsGroup[];
@@ -209,6 +213,58 @@ export interface DeadRow {
   readonly text: string | null;
 }
 
+export interface BatchesView {
+  /** Number of batches that have not ended, and of those that ended within the last week. */
+  readonly open: number;
+  readonly ended: number;
+  /** Some of the open ones, those that wait for somebody first, then the newest; after them the last ones that ended. */
+  readonly list: readonly BatchRow[];
+}
+
+export interface BatchRow {
+  /** Identifies it in actions; reveals nothing of its id. */
+  readonly ref: string;
+  readonly queue: string;
+  /** Where tasks may be shown: clients choose it, and the ids of parts begin with it. */
+  readonly id: string | null;
+  /** See `BatchState` of queue/batches/record.ts. */
+  readonly state: string;
+  readonly size: number;
+  readonly succeeded: number;
+  readonly failed: number;
+  readonly cancelled: number;
+  /** Parts that have not ended. */
+  readonly left: number;
+  /** Dead letters that it waits for. */
+  readonly dead: number;
+  /** Open batches inside of it. */
+  readonly inner: number;
+  /** Parts that ended a second lately; `null` if none did. */
+  readonly rate: number | null;
+  readonly createdAt: number;
+  /** When parts were last added to it or ended. */
+  readonly activeAt: number;
+  readonly endedAt: number | null;
+  /** Why it was cancelled, or which part failed; where tasks may be shown. */
+  readonly why: string | null;
+}
+
+export interface CronRow {
+  readonly name: string;
+  readonly schedule: string;
+  readonly timeZone: string;
+  readonly suspended: boolean;
+  readonly lastAt: number | null;
+  /** Where tasks may be shown. */
+  readonly lastTask: string | null;
+  /** What became of the last task; `open` until it has ended, `null` where that is not known. */
+  readonly outcome: 'open' | 'succeeded' | 'failed' | 'cancelled' | null;
+  readonly missed: number;
+  readonly skipped: number;
+  /** The next times; none while it is suspended. */
+  readonly next: readonly number[];
+}
+
 export interface PauseView {
   readonly queue: string;
   readonly at: number;
@@ -233,11 +289,12 @@ export interface SettingsGroup {
 /** `POST api/pools/<namespace>/<name>/actions`, with the token as `Authorization: Bearer …`. */
 export type Action =
   | { readonly do: 'requeue' | 'drop'; readonly refs: readonly string[] | 'all' }
+  | { readonly do: 'cancel-batch'; readonly ref: string }
   | { readonly do: 'pause'; readonly reason: string }
   | { readonly do: 'resume' };
 
 export interface ActionDone {
-  /** The number of dead letters or queues affected. */
+  /** The number of dead letters, batches or queues affected. */
   readonly count: number;
 }
 

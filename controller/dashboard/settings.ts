@@ -2,7 +2,8 @@
  * A pool's spec as groups of settings, for display. Pure.
  *
  * It contains nothing that could be a secret, which is omitted rather than masked: of an address of Redis only the host, the
- * port and the database; of what comes from a Secret its name; of containers neither arguments nor environment.
+ * port and the database; of what comes from a Secret its name; of containers neither arguments nor environment. Tasks of crons
+ * are tasks: shown with leave.
  */
 import type {
   CronSpec,
@@ -16,7 +17,7 @@ import type { SettingsGroup } from './api.ts';
 
 type SettingsEntry = readonly [name: string, value: string | number | boolean | undefined];
 
-export function settingsOf(spec: WorkerPoolSpec): SettingsGroup[] {
+export function settingsOf(spec: WorkerPoolSpec, showTasks: boolean): SettingsGroup[] {
   const { scaling, retry, results, deadLetters, durability, fallback } = spec;
   const { scaleDown, scaleUp } = scaling;
   return [
@@ -57,7 +58,7 @@ export function settingsOf(spec: WorkerPoolSpec): SettingsGroup[] {
       ['results.maxSize', results.maxSize],
       ['deadLetters.max', deadLetters.max],
       ['deadLetters.maxAge', deadLetters.maxAge],
-      ...(spec.crons ?? []).map(cronEntry),
+      ...(spec.crons ?? []).map((cron) => cronEntry(cron, showTasks)),
       ['durability', durability && `${durability.replicas} replicas within ${durability.timeout}`],
     ]),
   ];
@@ -101,10 +102,11 @@ function scheduleEntry({ name, start, duration, timeZone, ...bounds }: ScheduleS
   return [`schedule "${name ?? start}"`, `${holds.join(', ')} for ${duration} from ${start} in ${timeZone}`];
 }
 
-function cronEntry(cron: CronSpec): SettingsEntry {
+function cronEntry(cron: CronSpec, showTasks: boolean): SettingsEntry {
   const { name, schedule, timeZone, task, missed, concurrencyPolicy, suspend } = cron;
   const more = `missed ${missed}, concurrencyPolicy ${concurrencyPolicy}${suspend ? ', suspended' : ''}`;
-  return [`cron "${name}"`, `${JSON.stringify(task)} at ${schedule} in ${timeZone}; ${more}`];
+  const what = showTasks ? `${JSON.stringify(task)} at ` : '';
+  return [`cron "${name}"`, `${what}${schedule} in ${timeZone}; ${more}`];
 }
 
 function redisEntries({

@@ -18,7 +18,7 @@ test.each([
   ['redis://[::1]:6379', 'redis://[::1]:6379'],
   ['not an address: hunter2', 'set'],
 ])('of the address %s, only where it leads', (url, shown) => {
-  const groups = settingsOf(withDefaults({ redis: { url } }));
+  const groups = settingsOf(withDefaults({ redis: { url } }), true);
   const entries = groups.flatMap(({ entries: all }) => all);
   expect(entries.find(([name]) => name === 'redis')).toEqual(['redis', shown]);
 });
@@ -45,11 +45,19 @@ test('of containers, no arguments and no environment; of Secrets, the name', () 
     },
     template: { spec: { containers: [container] } },
   });
-  const text = JSON.stringify(settingsOf(spec));
+  const text = JSON.stringify(settingsOf(spec, true));
   expect(text).not.toContain('hunter2');
   expect(text).toContain('from Secret redis-secret, key password');
   expect(text).toContain('from Secret sentinel-secret, key password');
   expect(text).toContain('memory 1Gi');
+});
+
+test('of cron tasks, the task only with leave', () => {
+  const crons = [{ name: 'nightly', schedule: '0 3 * * *', task: { hook: 'https://example.org/hunter2' } }];
+  const spec = withDefaults({ redis: { url: 'redis://redis' }, crons });
+  expect(JSON.stringify(settingsOf(spec, false))).toContain('0 3 * * * in UTC');
+  expect(JSON.stringify(settingsOf(spec, false))).not.toContain('hunter2');
+  expect(JSON.stringify(settingsOf(spec, true))).toContain('hunter2');
 });
 
 test('the condition that names a task does so only with leave', () => {

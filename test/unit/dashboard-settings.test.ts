@@ -40,7 +40,7 @@ function shown(path: string, edit: (holder: Values, name: string) => void): unkn
   const last = names.pop() ?? '';
   const holder = names.reduce<Values>((at, name) => at[name] as Values, spec as unknown as Values);
   edit(holder, last);
-  return settingsOf(spec);
+  return settingsOf(spec, true);
 }
 
 test.each(all)('%s is shown', (path) => {
@@ -66,7 +66,7 @@ test('a schedule is shown under its name, or under its start, with the bounds th
     },
     { start: '0 0 * * *', duration: '1h', timeZone: 'UTC', minReplicas: 0, maxReplicas: 2 },
   ];
-  const scaling = settingsOf({ ...completeSpec, schedules }).find(({ title }) => title === 'Scaling');
+  const scaling = settingsOf({ ...completeSpec, schedules }, true).find(({ title }) => title === 'Scaling');
   expect(scaling?.entries.slice(-2)).toEqual([
     ['schedule "office hours"', 'minReplicas 3 for 10h from 0 8 * * 1-5 in Europe/Berlin'],
     ['schedule "0 0 * * *"', 'minReplicas 0, maxReplicas 2 for 1h from 0 0 * * * in UTC'],

@@ -4,6 +4,7 @@
  */
 import type { About } from '../api.ts';
 import type { Board } from '../board.ts';
+import type { BatchReader } from '../read/batches.ts';
 import type { DetailsReader } from '../read/details.ts';
 import { createOverview, type OverviewChannel } from './overview.ts';
 import { createPoolChannel, type PoolChannel } from './pool-page.ts';
@@ -14,6 +15,7 @@ export type Visible = 'all' | ReadonlySet<string>;
 export interface ChannelsOptions {
   readonly board: Board;
   readonly details: DetailsReader;
+  readonly batches: BatchReader;
   readonly about: About;
   readonly now: () => number;
 }
@@ -25,7 +27,7 @@ export interface Channels {
   stop(): void;
 }
 
-export function createChannels({ board, details, about, now }: ChannelsOptions): Channels {
+export function createChannels({ board, details, batches, about, now }: ChannelsOptions): Channels {
   /** By the namespaces shown. */
   const overviews = new Map<string, OverviewChannel>();
   const pages = new Map<string, PoolChannel>();
@@ -44,7 +46,7 @@ export function createChannels({ board, details, about, now }: ChannelsOptions):
       const known = pages.get(key);
       if (known) return known;
       const onIdle = (): void => void pages.delete(key);
-      const made = createPoolChannel({ key, board, details, about, now, onIdle });
+      const made = createPoolChannel({ key, board, details, batches, about, now, onIdle });
       pages.set(key, made);
       return made;
     },

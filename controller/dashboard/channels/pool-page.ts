@@ -3,6 +3,8 @@ import { within } from '../../../queue/connection/connection.ts';
 import type { About, PoolChange, PoolPage, PoolParts, PoolRow } from '../api.ts';
 import type { Board } from '../board.ts';
 import { createChannel, type Channel } from './channel.ts';
+import type { BatchReader } from '../read/batches.ts';
+import { createCronReader, type CronReader } from '../read/crons.ts';
 import type { DetailsReader } from '../read/details.ts';
 import { differenceOf } from './overview.ts';
 import { conditionsOf } from '../row.ts';
@@ -27,6 +29,7 @@ export interface PoolChannelOptions {
   readonly key: string;
   readonly board: Board;
   readonly details: DetailsReader;
+  readonly batches: BatchReader;
   readonly about: About;
   readonly now: () => number;
   readonly onIdle: () => void;
@@ -36,12 +39,21 @@ export function createPoolChannel({
   key,
   board,
   details,
+  batches,
   about,
   now,
   onIdle,
 }: PoolChannelOptions): PoolChannel {
   let row: PoolRow | undefined;
-  const options = { key, board, details, about };
+  const options: PartsOptions = {
+    key,
+    board,
+    details,
+    about,
+    batches: batches.follow(),
+    crons: createCronReader(about.showTasks),
+    now,
+  };
   let parts = nothing;
   let changesOf = createPartChanges();
   let sentUntil = 0;
@@ -108,16 +120,25 @@ const nothing: PoolParts = {
   conditions: [],
   settings: [],
 };
-type PartsOptions = Pick<PoolChannelOptions, 'key' | 'board' | 'details' | 'about'>;
+interface PartsOptions extends Pick<PoolChannelOptions, 'key' | 'board' | 'details' | 'about' | 'now'> {
+  readonly batches: ReturnType<BatchReader['follow']>;
+  readonly crons: CronReader;
+}
+
+const WHAT = 'the state of a pool in Redis';
 
 async function readDetails(
   { key, details }: PartsOptions,
   { source, ...place }: Link,
 ): Promise<Partial<PoolParts> & Pick<PoolParts, 'decisions'>> {
   return source
-    ? await within(SOURCE_TIMEOUT_MS, details.readSource(place, key, source), 'the state of a pool in Redis')
-    : await within(PARTS_TIMEOUT_MS, details.read(place, key), 'the state of a pool in Redis');
+    ? await within(SOURCE_TIMEOUT_MS, details.readSource(place, key, source), WHAT)
+    : await within(PARTS_TIMEOUT_MS, details.read(place, key), WHAT);
 }
+
+/** A part that cannot be read hides no other one. */
+const orNothing = <T>(reading: Promise<T>): Promise<T | undefined> =>
+  within(PARTS_TIMEOUT_MS, reading, WHAT).catch(() => undefined);
 
 async function readParts(options: PartsOptions): Promise<PoolParts> {
   const { key, board, about } = options;
@@ -125,15 +146,23 @@ async function readParts(options: PartsOptions): Promise<PoolParts> {
   if (!pool) return nothing;
   const link = board.source.queuesOf(key);
   const known = board.source.sampled(key)?.kind === 'known';
-  const seen = known && link ? await readDetails(options, link).catch(() => undefined) : undefined;
+  const place = known ? link : undefined;
+  const own = pool.spec.source ? undefined : place;
+  const [seen, batches, crons] = await Promise.all([
+    place && readDetails(options, place).catch(() => undefined),
+    own && orNothing(options.batches(own)),
+    options.crons(pool, own && { ...own, within: orNothing }, options.now()),
+  ]);
   return {
     decisions: seen && seen.decisions.length > 0 ? seen.decisions : board.decisions(key),
     workers: seen?.workers ?? null,
     source: pool.spec.source ? (seen?.source ?? { all: 0, list: null, notes: [] }) : null,
     dead: seen?.dead ?? null,
+    batches: batches ?? null,
+    crons,
     pauses: seen?.pauses ?? [],
     conditions: conditionsOf(pool, about.showTasks),
-    settings: settingsOf(pool.spec),
+    settings: settingsOf(pool.spec, about.showTasks),
   };
 }
 
