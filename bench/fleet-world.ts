@@ -63,11 +63,12 @@ export interface FleetWorld extends AsyncDisposable {
   scaleRequests(): { readonly key: string; readonly at: number }[];
 }
 
-/** With so many pools, of each kind in turn. */
+/** With so many pools, of each kind in turn. `adopted`: each adopts a Deployment, which is there. */
 export async function startFleetWorld(
   count: number,
   kinds: readonly FleetKind[],
   progress: (line: string) => void,
+  adopted = false,
 ): Promise<FleetWorld> {
   await using stack = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), 'millrace-fleet-'));
@@ -98,7 +99,8 @@ export async function startFleetWorld(
       const queue = await kind.open(redis, `m${i.toString(36).padStart(3, '0')}`);
       const pool = { namespace, name: `pool-${i}`, kind, queue };
       pools[i] = pool;
-      await createPool(objects, pool, bench.url);
+      if (adopted) await createOnce(objects, DEPLOYMENTS, namespace, deploymentToAdopt(pool));
+      await createOnce(objects, POOLS, namespace, manifest(pool, bench.url, adopted));
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, make));
@@ -152,14 +154,19 @@ export async function startFleetWorld(
 }
 
 /** An API server on a busy machine may create it and not answer in time. */
-async function createPool(objects: Objects, pool: FleetPool, url: string): Promise<void> {
-  const { namespace, name } = pool;
+async function createOnce<T extends KubeObject>(
+  objects: Objects,
+  resource: Resource<T>,
+  namespace: string,
+  object: Manifest,
+): Promise<void> {
+  const { name } = object.metadata;
   for (let attempt = 1; ; attempt++)
     try {
-      await objects.create(POOLS, namespace, manifest(pool, url));
+      await objects.create(resource, namespace, object);
       return;
     } catch (error) {
-      const there = await objects.get(POOLS, { namespace, name }).catch(() => undefined);
+      const there = await objects.get(resource, { namespace, name }).catch(() => undefined);
       if (there) return;
       if (attempt === MOST_ATTEMPTS) throw error;
     }
@@ -176,12 +183,23 @@ async function until(what: string, holds: () => Promise<boolean>, ended?: Promis
   }
 }
 
-/** With what `kubectl apply` leaves on an object. */
-function manifest({ name, queue }: FleetPool, url: string): Json {
+type Manifest = Json & { readonly metadata: Json & { readonly name: string } };
+
+function podTemplate(name: string): Json {
   const resources = { requests: { cpu: '100m', memory: '128Mi' }, limits: { memory: '256Mi' } };
   const env = [{ name: 'LOG_LEVEL', value: 'info' }];
   const args = ['--module', '/app/tasks.ts'];
   const worker = { name: 'worker', image: 'registry.example/team/worker:1.4.2', args, env, resources };
+  return { metadata: { labels: { app: name } }, spec: { containers: [worker] } };
+}
+
+function deploymentToAdopt({ name }: FleetPool): Manifest {
+  const spec = { replicas: 0, selector: { matchLabels: { app: name } }, template: podTemplate(name) };
+  return { metadata: { name, labels: { 'app.kubernetes.io/managed-by': 'Helm' } }, spec };
+}
+
+/** With what `kubectl apply` leaves on an object. */
+function manifest({ name, queue }: FleetPool, url: string, adopted: boolean): Manifest {
   const body = {
     apiVersion: 'millrace.dev/v1alpha1',
     kind: 'WorkerPool',
@@ -190,7 +208,7 @@ function manifest({ name, queue }: FleetPool, url: string): Json {
       redis: { url },
       ...queue.spec,
       maxReplicas: 10,
-      template: { metadata: { labels: { app: name } }, spec: { containers: [worker] } },
+      ...(adopted ? { scaleTargetRef: { name } } : { template: podTemplate(name) }),
     },
   };
   const annotations = { 'kubectl.kubernetes.io/last-applied-configuration': JSON.stringify(body) };

@@ -7,6 +7,8 @@
  *   a push into any queue;
  * - a minute of work: processor time, memory, requests, and wakes of idle queues.
  *
+ * With `--adopted`, the Deployments are there and belong to others, so nothing is made at the first start.
+ *
  * With `--source all`, three fleets instead: of queues of Millrace, of lists, and of these sources, with what their own clients push.
  *
  * API server, etcd, Redis, the stand-ins and the controller share the machine. Processor time and memory are the controller's
@@ -110,7 +112,7 @@ function goalsOf({ start, work: { cores, peakMb, raised } }: Row): Goal[] {
 async function measure(pools: number, kinds: readonly FleetKind[], options: BenchOptions): Promise<Row> {
   const { progress, signal } = options;
   progress(`${thousands(pools)} pools: creating them`);
-  await using world = await startFleetWorld(pools, kinds, progress);
+  await using world = await startFleetWorld(pools, kinds, progress, options.fleet.adopted);
   progress('first start');
   const firstStart = await startOnce(world, options, 'first');
   signal.throwIfAborted();

@@ -72,13 +72,14 @@ async function main(): Promise<void> {
       '--source <name>',
       'scale-in: celery (the default), bullmq or sidekiq; sources-seen: a library, all by default; wake and fleet: pools of these sources, such as celery,rq, or all',
     )
+    .option('--adopted', 'fleet: pools that adopt the Deployments of others, instead of having their own')
     .option('--profile <folder>', 'fleet: folder for CPU and heap profiles of the controller')
     .allowExcessArguments(false);
   program.parse();
   const [name = ''] = program.args;
   const load = Object.hasOwn(benches, name) ? benches[name] : undefined;
   if (!load) throw new UsageError(`there is no benchmark "${name}": there are ${names}`);
-  const { json, seconds, rounds, seeds, source, tasks, pools, profile, ...simulated } = program.opts<
+  const { json, seconds, rounds, seeds, source, tasks, pools, adopted, profile, ...simulated } = program.opts<
     Flags & BenchOptions['simulated'] & BenchOptions['fleet']
   >();
   using signals = onSignals();
@@ -92,7 +93,7 @@ async function main(): Promise<void> {
     source,
     tasks,
     simulated,
-    fleet: { pools, ...(profile && { profile }) },
+    fleet: { pools, ...(adopted && { adopted }), ...(profile && { profile }) },
     signal: signals.stopping,
     progress: (line) => void process.stderr.write(`${line}\n`),
   });

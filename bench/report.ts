@@ -26,6 +26,8 @@ export interface BenchOptions {
   readonly fleet: {
     /** Numbers of pools; one measurement each. */
     readonly pools: readonly number[];
+    /** Pools adopt Deployments instead of having their own. */
+    readonly adopted?: boolean;
     /** Folder for profiles of the controller; none by default. */
     readonly profile?: string;
   };

@@ -86,6 +86,7 @@ export function createKubeApi(transport: Transport): KubeApi {
     transport.call<T>(
       {
         ...on('PATCH', resource, ref, subresource),
+        urgent: subresource === 'scale',
         query: { fieldManager, force: true },
         contentType: APPLY_PATCH,
         body,
@@ -111,8 +112,8 @@ export function createKubeApi(transport: Transport): KubeApi {
   };
 
   /**
-   * Replicas that would fall to the default of 1 when an apply leaves them out, because no manager but the apply that
-   * created them owns them: a `create` that was cut short before its second request. `undefined` when they are safe.
+   * Replicas that would fall to the default of 1 when an apply leaves them out, because no manager but the apply that created them
+   * owns them: they were never changed. `undefined` when they are safe.
    */
   const replicasOnlyOurs = async (
     ref: ObjectRef,
@@ -140,11 +141,8 @@ export function createKubeApi(transport: Transport): KubeApi {
     },
     deployments: {
       get: (ref, options) => get(DEPLOYMENTS, ref, options),
-      async create({ metadata, spec }, replicas, options) {
-        const created = await applyDeployment(metadata, { ...spec, replicas }, options);
-        await setReplicas(metadata, replicas, options);
-        return created;
-      },
+      create: ({ metadata, spec }, replicas, options) =>
+        applyDeployment(metadata, { ...spec, replicas }, options),
       async apply({ metadata, spec }, options) {
         // Types do not stop a caller that spreads a whole Deployment.
         const { replicas: _, ...rest }: DeploymentApply['spec'] & { replicas?: number } = spec;
@@ -176,7 +174,7 @@ export function createKubeApi(transport: Transport): KubeApi {
       update: (lease, options) => {
         const ref = { namespace: lease.metadata.namespace ?? '', name: lease.metadata.name };
         return transport.call(
-          { ...on('PUT', LEASES, ref), query: { fieldManager: FIELD_MANAGER }, body: lease },
+          { ...on('PUT', LEASES, ref), query: { fieldManager: FIELD_MANAGER }, urgent: true, body: lease },
           options,
         );
       },

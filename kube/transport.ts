@@ -24,6 +24,8 @@ export interface Call {
   readonly query?: Record<string, string | number | boolean | undefined>;
   readonly body?: unknown;
   readonly contentType?: string;
+  /** Has connections of its own, so that it waits behind no others: a raise of replicas, a renewal of the lease. */
+  readonly urgent?: boolean;
   /** The token of another user, on whose behalf the call is made; our own credentials are then not sent. */
   readonly token?: string;
   /** For error messages: `patch deployments/scale shop/tiles`. */
@@ -57,11 +59,14 @@ export function createTransport(connection: Connection): Transport {
   // Watches hold their connections for minutes, so they must not count against the limit for calls. Enough for the reconciles
   // that run at a time, so that a pool that was woken does not wait behind the requests of others.
   const calls = new protocol.Agent({ ...kept, maxSockets: 20 });
+  // the renewals of the lease keep one of them open
+  const urgent = new protocol.Agent({ ...kept, maxSockets: 20 });
   const streams = new protocol.Agent(kept);
   return {
     call: (call, options = {}) =>
       within(call, options, async (deadline, signal) => {
-        const response = await exchange(connection, call, { agent: calls, deadline, signal });
+        const agent = call.urgent ? urgent : calls;
+        const response = await exchange(connection, call, { agent, deadline, signal });
         const body = await text(response).catch((error: unknown) => {
           throw unreachable(call, error);
         });
@@ -79,6 +84,7 @@ export function createTransport(connection: Connection): Transport {
     },
     [Symbol.dispose]() {
       calls.destroy();
+      urgent.destroy();
       streams.destroy();
     },
   };

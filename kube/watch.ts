@@ -26,10 +26,10 @@ export interface ReflectOptions<T extends KubeObject, K extends KubeObject = T> 
   readonly namespaces?: readonly (string | undefined)[];
   readonly labelSelector?: string;
   /**
-   * What to keep of an object, to save memory. `metadata.managedFields` and kubectl's last applied configuration are already
-   * removed. May modify its argument.
+   * What to keep of an object, to save memory; `undefined` for nothing, as if it did not exist. Afterwards `metadata.managedFields`
+   * and kubectl's last applied configuration are removed. May modify its argument.
    */
-  readonly transform?: (object: T) => K;
+  readonly transform?: (object: T) => K | undefined;
   /** `object` is undefined when it was deleted, `previous` when it is new; both are as kept in the store. */
   readonly onChange: (key: string, object: K | undefined, previous: K | undefined) => void;
   /** Called for every failure, all of which are handled. */
@@ -47,7 +47,8 @@ export interface ReflectOptions<T extends KubeObject, K extends KubeObject = T> 
   readonly random?: () => number;
 }
 
-export interface Reflector<T> {
+/** `T` is what is kept of an object, `S` what the server sends. */
+export interface Reflector<T, S = never> {
   /** By key, `namespace/name`. */
   readonly store: ReadonlyMap<string, T>;
   /** Resolves when all that existed at the start has been delivered; rejects when the signal aborts before. */
@@ -56,6 +57,11 @@ export interface Reflector<T> {
   readonly stopped: Promise<void>;
   /** For metrics: when something last came from the server (ms since the epoch), and how often a watch had to be restarted. */
   stats(): { lastEvent: number | undefined; restarts: number };
+  /**
+   * For an object that the transform did not keep when it was reported, and keeps from now on. To be called before the object is
+   * read by other means; the result stores what was read, without reporting it, unless the watch or a list has done so since.
+   */
+  beginRead(key: string): (found: S | undefined) => void;
 }
 
 /** A copy of the whole object. */
@@ -70,7 +76,7 @@ export function refOf(key: string): ObjectRef {
 
 export function reflect<T extends KubeObject, K extends KubeObject = T>(
   options: ReflectOptions<T, K>,
-): Reflector<K> {
+): Reflector<K, T> {
   const { signal } = options;
   const { clock = systemClock, resyncMs = 10 * 60_000 } = options;
   const store = createObjectStore(options);
@@ -98,7 +104,13 @@ export function reflect<T extends KubeObject, K extends KubeObject = T>(
   const synced = sync();
   // Nobody has to wait for it.
   synced.catch(() => {});
-  return { store: store.objects, synced, stopped, stats: () => ({ ...stats }) };
+  return {
+    store: store.objects,
+    synced,
+    stopped,
+    stats: () => ({ ...stats }),
+    beginRead: store.beginRead,
+  };
 }
 
 interface Stats {
@@ -109,11 +121,14 @@ interface Stats {
 /** The objects as they were last delivered. */
 interface ObjectStore<T extends KubeObject, K extends KubeObject> {
   readonly objects: ReadonlyMap<string, K>;
-  /** What is kept of an object. */
-  keep(object: T): K;
+  /** What is kept of an object, if anything. */
+  keep(object: T): K | undefined;
   /** Stores an object, or removes it with `undefined`, and passes that on. */
   deliver(key: string, object: K | undefined): void;
+  /** A list is complete: it has reported these objects, present or not. */
+  listed(isOf: (key: string) => boolean): void;
   redeliver(): void;
+  beginRead: Reflector<K, T>['beginRead'];
 }
 
 function createObjectStore<T extends KubeObject, K extends KubeObject>({
@@ -122,6 +137,8 @@ function createObjectStore<T extends KubeObject, K extends KubeObject>({
   onError,
 }: ReflectOptions<T, K>): ObjectStore<T, K> {
   const objects = new Map<string, K>();
+  /** Of objects that are being read by other means, the latest read of each. */
+  const reads = new Map<string, object>();
 
   function notify(key: string, object: K | undefined, previous: K | undefined): void {
     try {
@@ -132,24 +149,50 @@ function createObjectStore<T extends KubeObject, K extends KubeObject>({
     }
   }
 
+  function keep(object: T): K | undefined {
+    // without a transform, the two types are one
+    const kept = transform ? transform(object) : (object as unknown as K);
+    return kept && withoutRecords(kept);
+  }
+
+  function store(key: string, object: K | undefined): void {
+    reads.delete(key);
+    if (object === undefined) objects.delete(key);
+    else objects.set(key, object);
+  }
+
   return {
     objects,
-    keep: (object) => {
-      delete object.metadata.managedFields;
-      delete object.metadata.annotations?.[LAST_APPLIED];
-      // without a transform, the two types are one
-      return transform ? transform(object) : (object as unknown as K);
-    },
+    keep,
     deliver: (key, object) => {
       const previous = objects.get(key);
-      if (object === undefined) objects.delete(key);
-      else objects.set(key, object);
+      store(key, object);
       notify(key, object, previous);
+    },
+    listed: (isOf) => {
+      for (const key of reads.keys()) if (isOf(key)) reads.delete(key);
     },
     redeliver: () => {
       for (const [key, object] of objects) notify(key, object, object);
     },
+    beginRead: (key) => {
+      const read = {};
+      reads.set(key, read);
+      return (found) => {
+        if (reads.get(key) === read) store(key, found && keep(found));
+      };
+    },
   };
+}
+
+/** A copy: V8 stores an object from which a property was deleted as a table, several times as large. */
+function withoutRecords<K extends KubeObject>(object: K): K {
+  const { managedFields, annotations, ...rest } = object.metadata;
+  const hasLastApplied = annotations?.[LAST_APPLIED] !== undefined;
+  if (!managedFields && !hasLastApplied) return object;
+  const others = Object.entries(annotations ?? {}).filter(([name]) => name !== LAST_APPLIED);
+  const metadata = { ...rest, ...(others.length > 0 && { annotations: Object.fromEntries(others) }) };
+  return { ...object, metadata };
 }
 
 interface FollowOptions<T extends KubeObject, K extends KubeObject> extends Omit<
@@ -215,12 +258,16 @@ async function list<T extends KubeObject, K extends KubeObject>(
   do {
     const request = { limit: pageSize, continue: page?.continue };
     page = await api.list(resource, { namespace, labelSelector }, request, { signal });
-    for (const object of page.items) found.set(keyOf(object), store.keep(object));
+    for (const object of page.items) {
+      const kept = store.keep(object);
+      if (kept) found.set(keyOf(object), kept);
+    }
   } while (page.continue !== undefined);
   stats.lastEvent = clock.now();
   for (const [key, object] of found) store.deliver(key, object);
   const ours = (key: string): boolean => namespace === undefined || refOf(key).namespace === namespace;
   for (const key of store.objects.keys()) if (ours(key) && !found.has(key)) store.deliver(key, undefined);
+  store.listed(ours);
   return page.resourceVersion;
 }
 

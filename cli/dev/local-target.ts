@@ -155,7 +155,10 @@ export function createLocalTarget(options: LocalTargetOptions): LocalTarget {
       return Promise.resolve({ wanted, existing: workers.all.length, ready, trouble, rollingOut: false });
     },
     members: () => Promise.resolve(membersOf(workers.all, wanted)),
-    raise: (replicas) => Promise.resolve(request(replicas)),
+    raise: (replicas) => {
+      request(replicas);
+      return Promise.resolve(true);
+    },
     remove: (ids, replicas) => {
       for (const id of ids) workers.stop(id);
       // no workers are wanted any more: the next one starts without history

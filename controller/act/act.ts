@@ -9,6 +9,7 @@ import type { Memory, Policy } from '../decide/decision.ts';
 import type { Sampled } from '../sample/sampled.ts';
 import type { QueueLink } from '../sample/sampler.ts';
 import type { Rival } from './claims.ts';
+import type { AdoptedDeployments } from './adopted-deployments.ts';
 import { deploymentTarget, type DeploymentTarget } from './deployment-target.ts';
 import { noService, recall, recentP99, type ServiceMemory } from './grace-period.ts';
 import type { KnownDeployment } from './known-deployment.ts';
@@ -54,6 +55,7 @@ export interface TargetInput {
   readonly sampled: Sampled;
   /** The owned Deployment and the pool's pods as the watches have them. */
   readonly known: KnownDeployment | undefined;
+  readonly adopted: Pick<AdoptedDeployments, 'find'>;
   readonly pods: () => Iterable<Pod>;
   readonly rival: Rival | undefined;
   /** The numbers of partitions that workers take from, `1,16`; `undefined` without partitions. */
@@ -64,13 +66,14 @@ export interface TargetInput {
 }
 
 export function targetOf(input: TargetInput, state: ActState): DeploymentTarget {
-  const { api, pool, sampled, known, pods, rival, partitions, now, signal } = input;
+  const { api, pool, sampled, known, adopted, pods, rival, partitions, now, signal } = input;
   return deploymentTarget({
     api,
     pool,
     signal,
     applied: state.applied ?? appliedBefore(pool.status?.applied),
     known,
+    adopted,
     pods,
     taken: state.taken,
     rival,

@@ -3,18 +3,19 @@
  * is only scaled.
  */
 import type { KubeApi } from '../../kube/api.ts';
-import type { Deployment, Pod } from '../../kube/wire.ts';
+import type { Pod } from '../../kube/wire.ts';
 import { Mode, type WorkerPool } from '../../kube/workerpool.ts';
 import type { Rival } from './claims.ts';
-import { findDeployment } from './find-deployment.ts';
+import { adoptedDeployment, type AdoptedDeployment } from './adopted-deployment.ts';
+import type { AdoptedDeployments } from './adopted-deployments.ts';
 import {
   countsOf,
   deploymentFailureOf,
-  knownDeployment,
   selectorText,
   type KnownDeployment,
+  type ScaledDeployment,
 } from './known-deployment.ts';
-import { applierOf, checkMaker, isClaimed, type Applier, type Written } from './other-writers.ts';
+import { applierOf, checkMaker, type Applier, type Written } from './other-writers.ts';
 import { isTerminatingPod } from './ownership.ts';
 import { ownedDeployment, type Applied, type GraceChange, type ServiceTimes } from './owned-deployment.ts';
 import { podFailureOf } from './pod-failures.ts';
@@ -46,6 +47,8 @@ export interface DeploymentTargetOptions {
   readonly applied: Applied | undefined;
   /** The owned Deployment as the watch has it. */
   readonly known: KnownDeployment | undefined;
+  /** Where an adopted one is found. */
+  readonly adopted: Pick<AdoptedDeployments, 'find'>;
   /** The pods with the pool's label, as the watch has them. */
   readonly pods: () => Iterable<Pod>;
   /** Pods that were removed: the watch may still show them. Kept from one reconcile to the next. */
@@ -69,16 +72,31 @@ export function deploymentTarget(options: DeploymentTargetOptions): DeploymentTa
   const adopts = scaleTargetRef !== undefined;
   const dryRun = mode === Mode.DryRun;
   const target = { namespace, name: scaleTargetRef?.name ?? name };
-  const owned = ownedDeployment(options);
+  const owned = ownedDeployment({ ...options, outdated: written.outdated });
   const writer = replicaWriter({ api, target, written, rival, dryRun, now, signal });
   const podsOfTarget = targetPods({ api, target, taken, signal });
   let { applier } = options;
-  let observed: KnownDeployment | undefined;
+  let observed: ScaledDeployment | undefined;
 
-  async function setReplicas(replicas: number, resourceVersion?: string): Promise<boolean> {
-    const done = await writer.set(replicas, resourceVersion);
-    if (done) owned.replicasWritten();
-    return done;
+  async function setReplicas(replicas: number, resourceVersion?: string): Promise<string | undefined> {
+    const after = await writer.set(replicas, resourceVersion);
+    if (after !== undefined) owned.replicasWritten();
+    return after;
+  }
+
+  /**
+   * What was observed may be from a watch that lags or stands still, and to raise replicas that somebody else has raised further
+   * would lower them, under workers that are busy. So the write is for the observed version, and what is read after a refusal must
+   * have the same replicas. Other changes, such as counts in the status, may go on all the time: the second write is for any version.
+   */
+  async function raise(replicas: number): Promise<boolean> {
+    const { metadata, replicas: before } = observed ?? { metadata: { name } };
+    if (metadata.resourceVersion !== undefined) {
+      if (await setReplicas(replicas, metadata.resourceVersion)) return true;
+      const found = adoptedDeployment(await api.deployments.get(target, { signal }));
+      if (found.metadata.uid !== metadata.uid || found.replicas !== before) return false;
+    }
+    return (await setReplicas(replicas)) !== undefined;
   }
 
   async function ensureOwned(): Promise<KnownDeployment> {
@@ -87,28 +105,27 @@ export function deploymentTarget(options: DeploymentTargetOptions): DeploymentTa
     return deployment;
   }
 
-  async function findAdopted(): Promise<KnownDeployment> {
-    const found = await findDeployment(api, target, signal);
-    writer.checkRival(found?.spec?.replicas);
+  async function findAdopted(): Promise<AdoptedDeployment> {
+    const found = await options.adopted.find(target, (seen) => writer.isBehind(seen));
+    writer.checkRival(found?.replicas);
     if (!found)
       throw new NoTarget(
         `Deployment "${target.name}" does not exist in namespace "${namespace}": create it, or correct scaleTargetRef.name`,
       );
     checkMaker(pool, found);
-    const deployment = knownDeployment(found);
-    await writer.check(deployment.replicas ?? 1);
-    if (!dryRun) applier = applierOf(found, applier);
-    await claim(found);
-    return deployment;
+    writer.checkCurrent(found);
+    if (!dryRun) applier = applierOf(found.owners, applier);
+    return claim(found);
   }
 
   /**
-   * Makes us an owner of the replicas as they are, before anything else is done with them: see `isClaimed`. A pool that does not
-   * scale them claims nothing.
+   * Makes us an owner of the replicas as they are, before anything else is done with them: see `ReplicaOwners`. A pool that does
+   * not scale them claims nothing. Returns the Deployment with its version after that.
    */
-  async function claim(found: Deployment): Promise<void> {
-    if (isClaimed(found) || mode !== Mode.Active || annotatedPauseOf(pool)) return;
-    await setReplicas(found.spec?.replicas ?? 1, found.metadata.resourceVersion);
+  async function claim(found: AdoptedDeployment): Promise<AdoptedDeployment> {
+    if (found.owners.claimed || mode !== Mode.Active || annotatedPauseOf(pool)) return found;
+    const resourceVersion = await setReplicas(found.replicas ?? 1, found.metadata.resourceVersion);
+    return resourceVersion ? { ...found, metadata: { ...found.metadata, resourceVersion } } : found;
   }
 
   return {
@@ -139,18 +156,18 @@ export function deploymentTarget(options: DeploymentTargetOptions): DeploymentTa
       observed && !adopts && how !== 'fresh'
         ? podsOfTarget.membersOf(observed, [...pods()], false)
         : podsOfTarget.list(),
-    raise: async (replicas) => void (await setReplicas(replicas)),
+    raise,
     remove: async (ids, replicas) => {
       if (!podsOfTarget.listed) throw new Error('replicas can only be removed after a fresh members()');
       await podsOfTarget.mark(ids);
-      return setReplicas(replicas, podsOfTarget.resourceVersion);
+      return (await setReplicas(replicas, podsOfTarget.resourceVersion)) !== undefined;
     },
     keep: (ids) => podsOfTarget.unmark(ids),
   };
 }
 
 /** `pods`: those of an owned Deployment; `undefined` for an adopted one, whose pods are not watched. */
-function replicasOf(deployment: KnownDeployment, pods: readonly Pod[] | undefined): Replicas {
+function replicasOf(deployment: ScaledDeployment, pods: readonly Pod[] | undefined): Replicas {
   return {
     ...countsOf(deployment),
     // Kubernetes counts them since 1.35; before that, only a pool's own pods can be counted here

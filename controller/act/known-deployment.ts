@@ -1,6 +1,6 @@
 /**
- * The cached part of a Deployment: the fields that are read, and a fingerprint of everything that determines its pods. With
- * thousands of pools, the rest would be most of the controller's memory.
+ * The cached part of a pool's own Deployment: the fields that are read, and a fingerprint of everything that determines its pods.
+ * With thousands of pools, the rest would be most of the controller's memory.
  */
 import { hash } from 'node:crypto';
 import type { Deployment, KubeObject } from '../../kube/wire.ts';
@@ -9,13 +9,11 @@ import type { Replicas } from './target.ts';
 type Spec = NonNullable<Deployment['spec']>;
 type Status = NonNullable<Deployment['status']>;
 
-export interface KnownDeployment extends KubeObject {
+/** What it takes to scale a Deployment, whoever it belongs to. */
+export interface ScaledDeployment extends KubeObject {
   readonly replicas: number | undefined;
   readonly selector: Spec['selector'];
-  /** The termination grace period of its pods, s. */
-  readonly graceS: number | undefined;
-  /** Fingerprint of its spec without the replicas, which changes whenever its pods do. */
-  readonly made: string;
+  /** Of its conditions, only failures. */
   readonly status: Pick<
     Status,
     | 'replicas'
@@ -27,29 +25,47 @@ export interface KnownDeployment extends KubeObject {
   >;
 }
 
-export function knownDeployment({ metadata, spec, status = {} }: Deployment): KnownDeployment {
-  const { namespace, name, uid, generation, labels, ownerReferences } = metadata;
-  const { replicas, ...rest } = spec ?? { selector: {}, template: {} };
+/** A pool's own Deployment. */
+export interface KnownDeployment extends ScaledDeployment {
+  /** The termination grace period of its pods, s. */
+  readonly graceS: number | undefined;
+  /** Fingerprint of its spec without the replicas, which changes whenever its pods do. */
+  readonly made: string;
+}
+
+export function knownDeployment(deployment: Deployment): KnownDeployment {
+  const { replicas: _, ...made } = deployment.spec ?? { selector: {}, template: {} };
+  const { labels } = deployment.metadata;
+  const scaled = scaledPart(deployment);
+  return {
+    ...scaled,
+    metadata: { ...scaled.metadata, ...(labels && { labels }) },
+    graceS: made.template.spec?.terminationGracePeriodSeconds,
+    made: fingerprint(made),
+  };
+}
+
+export function scaledPart({ metadata, spec, status = {} }: Deployment): ScaledDeployment {
+  const { namespace, name, uid, resourceVersion, generation, ownerReferences } = metadata;
+  const failures = status.conditions?.filter(isFailure);
   return {
     metadata: {
       name,
       ...(namespace && { namespace }),
       ...(uid && { uid }),
+      ...(resourceVersion && { resourceVersion }),
       ...(generation !== undefined && { generation }),
-      ...(labels && { labels }),
       ...(ownerReferences && { ownerReferences }),
     },
-    replicas,
-    selector: rest.selector,
-    graceS: rest.template.spec?.terminationGracePeriodSeconds,
-    made: fingerprint(rest),
+    replicas: spec?.replicas,
+    selector: spec?.selector ?? {},
     status: {
       ...(status.replicas !== undefined && { replicas: status.replicas }),
       ...(status.readyReplicas !== undefined && { readyReplicas: status.readyReplicas }),
       ...(status.updatedReplicas !== undefined && { updatedReplicas: status.updatedReplicas }),
       ...(status.terminatingReplicas !== undefined && { terminatingReplicas: status.terminatingReplicas }),
       ...(status.observedGeneration !== undefined && { observedGeneration: status.observedGeneration }),
-      ...(status.conditions && { conditions: status.conditions }),
+      ...(failures && failures.length > 0 && { conditions: failures }),
     },
   };
 }
@@ -64,7 +80,7 @@ export function fingerprint(value: unknown): string {
 export function countsOf({
   replicas,
   status,
-}: KnownDeployment): Pick<Replicas, 'wanted' | 'existing' | 'ready' | 'rollingOut'> {
+}: ScaledDeployment): Pick<Replicas, 'wanted' | 'existing' | 'ready' | 'rollingOut'> {
   return {
     wanted: replicas ?? 1,
     existing: status.replicas ?? 0,
@@ -82,7 +98,7 @@ export function hasLabels(
 }
 
 /** `a=b,c=d`, as `/scale` reports it. Expressions are written in kubectl's syntax. */
-export function selectorText(selector: KnownDeployment['selector']): string {
+export function selectorText(selector: ScaledDeployment['selector']): string {
   const { matchLabels = {}, matchExpressions = [] } = selector;
   const equal = Object.entries(matchLabels).map(([key, value]) => `${key}=${value}`);
   const more = matchExpressions.map(({ key, operator, values = [] }) => {
@@ -94,14 +110,14 @@ export function selectorText(selector: KnownDeployment['selector']): string {
 }
 
 /** The failure that the Deployment itself reports: a quota, an admission webhook, a rollout without progress. */
-export function deploymentFailureOf(deployment: KnownDeployment): string | undefined {
-  const failure = deployment.status.conditions?.find(
-    (c) =>
-      (c.type === 'ReplicaFailure' && c.status === 'True') ||
-      (c.type === 'Progressing' && c.status === 'False'),
-  );
+export function deploymentFailureOf(deployment: ScaledDeployment): string | undefined {
+  const failure = deployment.status.conditions?.find(isFailure);
   return (
     failure &&
     `Deployment "${deployment.metadata.name}": ${failure.message ?? failure.reason ?? failure.type}`
   );
+}
+
+function isFailure({ type, status }: NonNullable<Status['conditions']>[number]): boolean {
+  return (type === 'ReplicaFailure' && status === 'True') || (type === 'Progressing' && status === 'False');
 }

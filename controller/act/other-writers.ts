@@ -21,6 +21,8 @@ export interface Written {
   readonly replicas: number | undefined;
   /** Who took them over, and until when that is assumed, ms of the elapsed clock. */
   readonly lost: { readonly to: string; readonly until: number } | undefined;
+  /** The resource version that our last write replaced, or for which it was refused: a watch that shows it is behind. */
+  readonly outdated?: string | undefined;
 }
 
 export const nothingWritten: Written = { replicas: undefined, lost: undefined };
@@ -34,21 +36,48 @@ function ownsReplicas({ fieldsV1 }: ManagedFields): boolean {
   return fields !== undefined && 'f:replicas' in fields;
 }
 
-/** The manager that owns `spec.replicas`, if there is exactly one. */
-function writerOf({ metadata }: Deployment): string | undefined {
-  const owners = metadata.managedFields?.filter(ownsReplicas);
-  return owners?.length === 1 ? owners[0]?.manager : undefined;
+/** Who owns `spec.replicas` of a Deployment, and who applies manifests of it. */
+export interface ReplicaOwners {
+  /** The manager that owns them, if there is exactly one. */
+  readonly sole: string | undefined;
+  /**
+   * Whether we own them, alone or with others. If nobody did, the next server-side apply with another number would win without a
+   * conflict; if only an applier did, its next apply without the field would take the Deployment to 1.
+   */
+  readonly claimed: boolean;
+  /** Whose manifest sets them. */
+  readonly applier: Applier | undefined;
+  /** Every manager that applies the Deployment, with or without replicas, and when it did so last. */
+  readonly applied: readonly Pick<Applier, 'manager' | 'at'>[];
 }
 
-/**
- * Whether we own `spec.replicas`, alone or with others. If nobody did, the next server-side apply with another number would win
- * without a conflict; if only an applier did, its next apply without the field would take the Deployment to 1.
- */
-export function isClaimed({ metadata }: Deployment): boolean {
-  return (
-    metadata.managedFields?.some((entry) => entry.manager === SCALE_FIELD_MANAGER && ownsReplicas(entry)) ??
-    false
+export function ownersOf({ metadata }: Pick<Deployment, 'metadata'>): ReplicaOwners {
+  const { annotations, managedFields = [] } = metadata;
+  const owners = managedFields.filter(ownsReplicas);
+  const appliers = managedFields.filter(
+    ({ manager, operation, subresource }) =>
+      operation === 'Apply' && !subresource && manager !== SCALE_FIELD_MANAGER,
   );
+  const applied = appliers.flatMap(({ manager, time }) =>
+    manager === undefined ? [] : [{ manager, at: time }],
+  );
+  const owner = appliers.find(ownsReplicas);
+  const serverSide = owner?.manager !== undefined && {
+    manager: owner.manager,
+    at: owner.time,
+    refused: true,
+  };
+  const clientSide = hasReplicas(annotations?.[LAST_APPLIED]) && {
+    manager: 'kubectl-client-side-apply',
+    at: undefined,
+    refused: false,
+  };
+  return {
+    sole: owners.length === 1 ? owners[0]?.manager : undefined,
+    claimed: owners.some(({ manager }) => manager === SCALE_FIELD_MANAGER),
+    applier: serverSide || clientSide || undefined,
+    applied,
+  };
 }
 
 /** A manager whose manifest of the Deployment sets replicas, each time that it is applied. */
@@ -65,17 +94,12 @@ export interface Applier {
  * of the field from them although their manifest is unchanged, so this ends only when they have applied without replicas, or no
  * longer apply. The API server records the time of an apply in seconds: a second apply within the same one is not noticed.
  */
-export function applierOf({ metadata }: Deployment, before: Applier | undefined): Applier | undefined {
-  const { annotations, managedFields = [] } = metadata;
-  const applied = managedFields.filter(
-    ({ manager, operation, subresource }) =>
-      operation === 'Apply' && !subresource && manager !== SCALE_FIELD_MANAGER,
-  );
-  const owner = applied.find(ownsReplicas);
-  if (owner?.manager !== undefined) return { manager: owner.manager, at: owner.time, refused: true };
-  if (hasReplicas(annotations?.[LAST_APPLIED]))
-    return { manager: 'kubectl-client-side-apply', at: undefined, refused: false };
-  const same = applied.some(({ manager, time }) => manager === before?.manager && time === before?.at);
+export function applierOf(
+  { applier, applied }: ReplicaOwners,
+  before: Applier | undefined,
+): Applier | undefined {
+  if (applier) return applier;
+  const same = applied.some(({ manager, at }) => manager === before?.manager && at === before.at);
   return same ? before : undefined;
 }
 
@@ -106,10 +130,16 @@ function isAutoscaler(manager: string | undefined): manager is string {
   return manager === 'kube-controller-manager' || manager?.startsWith('keda') === true;
 }
 
-/** Updates our record if the Deployment seems to have other replicas than we wrote; `deployment` is its current state. */
-export function overwritten(deployment: Deployment, before: Written, now: number): Written {
-  if (deployment.spec?.replicas === before.replicas) return before;
-  const to = writerOf(deployment);
+/** The current replicas of a Deployment, and who owns them. */
+export interface CurrentReplicas {
+  readonly replicas: number | undefined;
+  readonly owners: Pick<ReplicaOwners, 'sole'>;
+}
+
+/** Updates our record if the Deployment has other replicas than we wrote. */
+export function overwritten({ replicas, owners }: CurrentReplicas, before: Written, now: number): Written {
+  if (replicas === before.replicas) return before;
+  const to = owners.sole;
   return { replicas: undefined, lost: isAutoscaler(to) ? { to, until: now + RETRY_MS } : undefined };
 }
 

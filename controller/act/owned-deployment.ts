@@ -47,6 +47,8 @@ export interface OwnedDeploymentOptions {
   readonly applied: Applied | undefined;
   /** The Deployment as the watch has it. */
   readonly known: KnownDeployment | undefined;
+  /** A resource version of it that is known to be out of date. */
+  readonly outdated?: string | undefined;
   readonly service: ServiceTimes;
   /** The numbers of partitions that workers take from, `1,16`; `undefined` without partitions. */
   readonly partitions?: string | undefined;
@@ -70,10 +72,12 @@ export function ownedDeployment(options: OwnedDeploymentOptions): OwnedDeploymen
   let { applied } = options;
   let grace: GraceChange | undefined;
 
+  const madeOf = (graceS: number): string => `${uid} ${generation} ${graceS} ${partitions ?? ''}`;
+
   async function ensure(): Promise<KnownDeployment> {
     const known = await read();
     const graceS = deriveGrace(known);
-    const of = `${uid} ${generation} ${graceS} ${partitions ?? ''}`;
+    const of = madeOf(graceS);
     if (!known) {
       const desired = deploymentOf(pool, graceS, partitions);
       return keep(of, desired, await api.deployments.create(desired, pool.spec.minReplicas, { signal }));
@@ -95,8 +99,10 @@ export function ownedDeployment(options: OwnedDeploymentOptions): OwnedDeploymen
 
   async function read(): Promise<KnownDeployment | undefined> {
     // the watch may still show the state before our last change
-    const behind = (options.known?.metadata.generation ?? 0) < (applied?.generation ?? 0);
-    if (options.known && !behind) return options.known;
+    const { generation: seen = 0, resourceVersion } = options.known?.metadata ?? {};
+    const behind = seen < (applied?.generation ?? 0);
+    const outdated = resourceVersion !== undefined && resourceVersion === options.outdated;
+    if (options.known && !behind && !outdated) return options.known;
     const found = await findDeployment(api, { namespace, name }, signal);
     const known = found && knownDeployment(found);
     // a write that changed nothing made no generation: there is none to wait for
@@ -121,6 +127,7 @@ export function ownedDeployment(options: OwnedDeploymentOptions): OwnedDeploymen
       changing:
         p99Ms !== undefined &&
         applied !== undefined &&
+        applied.of !== madeOf(current) &&
         applied.wanted !== fingerprint(deploymentOf(pool, current, partitions)),
       empty: known?.replicas === 0,
     });

@@ -38,6 +38,8 @@ export interface Step {
 
 /** Timers are limited to less than a month. */
 const MAX_DELAY_MS = 3_600_000;
+/** Until the next step after somebody else changed the replicas during this one. */
+const CHANGED_MS = 100;
 
 export interface StepInput {
   readonly policy: Policy;
@@ -90,14 +92,16 @@ export async function step(input: StepInput): Promise<Step> {
   };
   if (input.dryRun) return still;
   if (desired >= from) {
+    let raised: boolean | undefined;
     try {
       // first, as draining workers are already running
       if (drains && sample.kind === 'known' && sample.leaving > 0)
         await cancelDrains({ target, drains, identity });
     } finally {
-      if (desired > from) await target.raise(desired);
+      if (desired > from) raised = await target.raise(desired);
     }
-    return desired > from ? { ...still, scaled: { from, to: desired } } : still;
+    if (raised === false) return { ...still, requeueInMs: CHANGED_MS };
+    return raised ? { ...still, scaled: { from, to: desired } } : still;
   }
   // decide never scales in without a sample, and there is no sample without a Redis
   if (!drains) return still;

@@ -2,7 +2,7 @@
 import type { KubeApi } from '../../kube/api.ts';
 import type { ObjectRef } from '../../kube/resources.ts';
 import type { Pod } from '../../kube/wire.ts';
-import { countsOf, knownDeployment, selectorText, type KnownDeployment } from './known-deployment.ts';
+import { countsOf, scaledPart, selectorText, type ScaledDeployment } from './known-deployment.ts';
 import { isActivePod, isOwnPod } from './ownership.ts';
 import { listPods, memberOf, setCosts } from './pods.ts';
 import type { Members } from './target.ts';
@@ -24,7 +24,7 @@ export interface TargetPods {
   readonly listed: boolean;
   /** The Deployment's own pods; all others are noted as strays. */
   own(found: readonly Pod[]): Pod[];
-  membersOf(deployment: KnownDeployment, found: readonly Pod[], fresh: boolean): Members;
+  membersOf(deployment: ScaledDeployment, found: readonly Pod[], fresh: boolean): Members;
   /** Reads Deployment and pods from the API server. */
   list(): Promise<Members>;
   /** Marks the pods of the last `list` as to be removed if `going` names them, all others as not. */
@@ -42,7 +42,7 @@ export function targetPods({ api, target, taken, signal }: TargetPodsOptions): T
     return found.filter((pod) => isOwnPod(pod, target.name));
   }
 
-  function membersOf(deployment: KnownDeployment, found: readonly Pod[], fresh: boolean): Members {
+  function membersOf(deployment: ScaledDeployment, found: readonly Pod[], fresh: boolean): Members {
     const { metadata, status } = deployment;
     const ours = own(found);
     const all = ours.flatMap((pod) => memberOf(pod, taken));
@@ -85,7 +85,7 @@ export function targetPods({ api, target, taken, signal }: TargetPodsOptions): T
       const labelSelector = deployment.spec && selectorText(deployment.spec.selector);
       const pods = await listPods(api, { namespace, labelSelector }, signal);
       last = { pods, resourceVersion: deployment.metadata.resourceVersion };
-      return membersOf(knownDeployment(deployment), pods, true);
+      return membersOf(scaledPart(deployment), pods, true);
     },
     mark: (going) => setMarks(own(last?.pods ?? []), going),
     unmark: (ids) =>

@@ -46,8 +46,8 @@ export interface Target {
   observe(): Promise<Replicas>;
   /** Called only if members are to be removed, or no longer are. `fresh` bypasses all caches. */
   members(how?: 'fresh'): Promise<Members>;
-  /** Requests more replicas: `replicas` in all. */
-  raise(replicas: number): Promise<void>;
+  /** Requests more replicas: `replicas` in all. `false` if there are others than `observe` returned: nothing was raised. */
+  raise(replicas: number): Promise<boolean>;
   /**
    * Requests fewer: `replicas` in all, without these members, which include those that are being removed already. Requires a
    * fresh `members` before. `false` if something has changed since then: nothing was lowered.

@@ -2,6 +2,7 @@
 import type { Pod } from '../../kube/wire.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import type { HostGuard } from '../../queue/connection/address.ts';
+import type { AdoptedDeployments } from '../act/adopted-deployments.ts';
 import type { Claims } from '../act/claims.ts';
 import type { KnownDeployment } from '../act/known-deployment.ts';
 import type { ConnectDeps } from '../connect/connect.ts';
@@ -15,6 +16,8 @@ import type { QueueLink } from '../sample/sampler.ts';
 export interface ReconcileDeps extends ReportDeps, ObserveDeps {
   readonly pools: ReadonlyMap<string, WorkerPool>;
   readonly deployments: ReadonlyMap<string, KnownDeployment>;
+  /** Deployments that pools adopt. */
+  readonly adopted: Pick<AdoptedDeployments, 'find'>;
   /** Pods of a pool, by the pool's key. */
   readonly podsOf: (key: string) => readonly Pod[];
   /** Conflicting claims to Deployments and queues. */

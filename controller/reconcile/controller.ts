@@ -97,7 +97,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   );
   const memories = createMemoryStore(log, journal);
   const recorder = createRecorder({ clock, log });
-  const { pools, deployments, podsOf, followAdopted } = watches;
+  const { pools, deployments, adopted, podsOf, followAdopted } = watches;
   const reconcile = createReconcile({
     api,
     hub,
@@ -110,6 +110,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     journal,
     pools,
     deployments,
+    adopted,
     podsOf,
     followAdopted,
     links,

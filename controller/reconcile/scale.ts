@@ -181,7 +181,7 @@ function partitionsSeen(
 }
 
 async function decideAndAct(context: ReconcileContext, before: Progress): Promise<Acted> {
-  const { api, clock, signal, deployments, podsOf, claims, memories, journal } = context;
+  const { api, clock, signal, deployments, adopted, podsOf, claims, memories, journal } = context;
   const { pool, state, link, sampled } = before;
   const key = keyOf(pool);
   let target: DeploymentTarget | undefined;
@@ -191,7 +191,8 @@ async function decideAndAct(context: ReconcileContext, before: Progress): Promis
     const now = clock.elapsed();
     const partitions = workerPartitions(state);
     const pods = (): readonly Pod[] => podsOf(key);
-    target = targetOf({ api, pool, sampled, known, pods, rival, partitions, now, signal }, state.act);
+    const input = { api, pool, sampled, known, adopted, pods, rival, partitions, now, signal };
+    target = targetOf(input, state.act);
     const policy = policyFor(pool, state.decide);
     const memory = await memoryFor({ pool, policy, sampled, link, memories, clock }, state.decide);
     const times = { now: clock.elapsed(), wall: clock.now() };

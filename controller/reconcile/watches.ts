@@ -1,5 +1,5 @@
 /**
- * The watches that trigger reconciles: of pools, their Deployments and pods, autoscalers, and the pods of adopted Deployments.
+ * The watches that trigger reconciles: of pools, their Deployments and pods, autoscalers, and adopted Deployments and their pods.
  * Each change results in a pool's key, or in the death of a worker.
  */
 import type { KubeApi } from '../../kube/api.ts';
@@ -8,6 +8,7 @@ import { AUTOSCALERS, DEPLOYMENTS, PODS, POOLS } from '../../kube/resources.ts';
 import { reflect, type ReflectOptions, type Reflector } from '../../kube/watch.ts';
 import type { Deployment, HorizontalPodAutoscaler, KubeObject, Pod } from '../../kube/wire.ts';
 import { PAUSED, PAUSED_REPLICAS, type WorkerPool } from '../../kube/workerpool.ts';
+import { createAdoptedDeployments, type AdoptedDeployments } from '../act/adopted-deployments.ts';
 import { autoscalerOf, type KnownAutoscaler, type Claims } from '../act/claims.ts';
 import { MANAGED_BY, MANAGER, POOL_LABEL } from '../act/deployment.ts';
 import { knownDeployment, type KnownDeployment } from '../act/known-deployment.ts';
@@ -33,6 +34,8 @@ export interface WatchesOptions {
 export interface Watches {
   readonly pools: ReadonlyMap<string, WorkerPool>;
   readonly deployments: ReadonlyMap<string, KnownDeployment>;
+  /** Deployments that pools adopt. */
+  readonly adopted: Pick<AdoptedDeployments, 'find'>;
   /** Pods with the label of a pool, by the pool's key. */
   readonly podsOf: (key: string) => readonly Pod[];
   /** Watches the pods of an adopted Deployment, by their selector; `undefined` ends the watch. */
@@ -56,7 +59,8 @@ export function startWatches(options: WatchesOptions): Watches {
   ): void => {
     for (const death of deathsOf(previous, pod)) onDeath(pool, death, called);
   };
-  const adopted = followAdopted({
+  const adopted = createAdoptedDeployments({ api, namespaces, onPool, onError, signal });
+  const adoptedPods = followAdopted({
     api,
     onError,
     signal,
@@ -67,7 +71,10 @@ export function startWatches(options: WatchesOptions): Watches {
     resource: DEPLOYMENTS,
     labelSelector: `${MANAGED_BY}=${MANAGER}`,
     transform: knownDeployment,
-    onChange: onPool,
+    onChange: (key) => {
+      onPool(key);
+      adopted.reported(key);
+    },
   });
   const pods = watchPods(common, (pool, pod, previous) => {
     onPod(pool, pod, previous);
@@ -80,27 +87,35 @@ export function startWatches(options: WatchesOptions): Watches {
     ...common,
     resource: POOLS,
     onChange: (key, pool, previous) => {
+      adopted.pool(key, pool);
       if (!asksForReconcile(pool, previous)) return;
       for (const other of [key, ...claims.pool(key, pool)]) onPool(other);
     },
   });
 
   const measured = { workerpools: pools, deployments, pods: pods.reflector };
-  const reflectors: readonly Reflector<unknown>[] = Object.values(measured);
+  const reflectors: readonly Pick<Reflector<unknown>, 'synced' | 'stopped'>[] = Object.values(measured);
+  const adoptedKnown = pools.synced.then(() => adopted.begin());
+  // told by `synced`
+  adoptedKnown.catch(() => undefined);
   return {
     pools: pools.store,
     deployments: deployments.store,
+    adopted,
     podsOf: pods.of,
-    followAdopted: (key, selector) => adopted.follow(key, selector),
-    synced: Promise.all([...reflectors.map(({ synced }) => synced), autoscalers.known]),
+    followAdopted: (key, selector) => adoptedPods.follow(key, selector),
+    synced: Promise.all([...reflectors.map(({ synced }) => synced), autoscalers.known, adoptedKnown]),
     stats: () => {
       const own = Object.entries(measured).map(([name, reflector]) => [name, reflector.stats()] as const);
-      const others = adopted.stats();
-      return Object.fromEntries(others ? [...own, ['adopted_pods', others] as const] : own);
+      const others = Object.entries({
+        adopted_deployments: adopted.stats(),
+        adopted_pods: adoptedPods.stats(),
+      }).flatMap(([name, stats]) => (stats ? [[name, stats] as const] : []));
+      return Object.fromEntries([...own, ...others]);
     },
     stopped: async () => {
       await Promise.all([...reflectors, autoscalers.reflector].map(({ stopped }) => stopped));
-      await adopted.stopped();
+      await Promise.all([adopted.stopped(), adoptedPods.stopped()]);
     },
   };
 }

@@ -138,6 +138,10 @@ async function reportStatus(
   state: ReportState,
 ): Promise<number | undefined> {
   const { metrics, clock } = deps;
+  const { written } = state;
+  // one copy is enough for an idle pool
+  if (written && pool.status && written.status !== pool.status)
+    if (isDeepStrictEqual(written.status, pool.status)) state.written = { ...written, status: pool.status };
   const last = state.written;
   const before = last?.status ?? pool.status;
   metrics.pools.status(pool, status);

@@ -32,7 +32,10 @@ const target: Target = {
     const { wanted, rollingOut } = replicas;
     return { wanted, existing: all.length, rollingOut, all, ending: [], settled: true, fresh: true };
   },
-  raise: async (replicas) => void (await call({ kind: 'raise', replicas })),
+  raise: async (replicas) => {
+    await call({ kind: 'raise', replicas });
+    return true;
+  },
   remove: async (ids, replicas) => {
     await call({ kind: 'remove', ids, replicas });
     return true;

@@ -39,7 +39,7 @@ type Seen = string[];
 interface Watching extends AsyncDisposable {
   seen: Seen;
   errors: unknown[];
-  reflector: Reflector<Lease>;
+  reflector: Reflector<Lease, Lease>;
   controller: AbortController;
   /** Resolves when `done` holds; looks after every change and every error. */
   until(done: () => boolean): Promise<void>;
@@ -170,6 +170,49 @@ test('stores no managedFields, and what the transform makes', async () => {
     'resourceVersion',
     'uid',
   ]);
+});
+
+describe('what the transform leaves out', () => {
+  const key = (name: string): string => `${namespace}/${name}`;
+
+  test('is not there, and is reported as gone once it is left out', async () => {
+    const b = await create('b', 'alien');
+    await create('a');
+    await using watching = start({
+      transform: (lease) => (lease.spec?.holderIdentity === 'alien' ? undefined : lease),
+    });
+    await watching.reflector.synced;
+    expect(watching.seen).toEqual(['+a x']);
+    await direct.leases.update({ ...b, spec: { holderIdentity: 'y' } });
+    await watching.until(() => watching.seen.length === 2);
+    const now = await direct.leases.get({ namespace, name: 'b' });
+    await direct.leases.update({ ...now, spec: { holderIdentity: 'alien' } });
+    await watching.until(() => watching.seen.length === 3);
+    expect(watching.seen.slice(1)).toEqual(['+b y', '-b']);
+    expect([...watching.reflector.store.keys()]).toEqual([key('a')]);
+  });
+
+  test('is there once it was read by other means, unless the watch was faster', async () => {
+    const names = new Set<string>();
+    const [a, b, c] = [await create('a'), await create('b'), await create('c')];
+    await using watching = start({
+      transform: (lease) => (names.has(lease.metadata.name) ? lease : undefined),
+    });
+    await watching.reflector.synced;
+    for (const name of ['a', 'b', 'c', 'd']) names.add(name);
+    const reads = ['a', 'b', 'c', 'd'].map((name) => watching.reflector.beginRead(key(name)));
+    await direct.leases.update({ ...b, spec: { holderIdentity: 'newer' } });
+    await remove('c');
+    await watching.until(() => watching.seen.length === 2);
+    for (const [i, found] of [a, b, c, undefined].entries()) reads[i]?.(found);
+    const { store } = watching.reflector;
+    expect(store.get(key('a'))?.spec?.holderIdentity).toBe('x');
+    expect(store.get(key('b'))?.spec?.holderIdentity).toBe('newer');
+    expect([store.has(key('c')), store.has(key('d'))]).toEqual([false, false]);
+    // without its managedFields, and without a report
+    expect(store.get(key('a'))?.metadata.managedFields).toBeUndefined();
+    expect(watching.seen).toEqual(['+b newer', '-c']);
+  });
 });
 
 test('delivers every key again from time to time', async () => {

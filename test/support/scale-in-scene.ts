@@ -59,7 +59,7 @@ export function scene(
     raise: (replicas) => {
       log.push(`raise ${replicas}`);
       it.wanted = replicas;
-      return Promise.resolve();
+      return Promise.resolve(true);
     },
     keep: (ids) => {
       for (const [i, member] of members.entries())

@@ -1,12 +1,13 @@
 /** Which of several pools may scale a Deployment, and which pools share a queue; as rows of events. */
 import { describe, expect, test } from 'vitest';
+import { adoptedDeployment } from '../../controller/act/adopted-deployment.ts';
 import { autoscalerOf, createClaims, type Claims } from '../../controller/act/claims.ts';
 import {
   applierOf,
   checkMaker,
-  isClaimed,
   nothingWritten,
   overwritten,
+  ownersOf,
   TargetTaken,
   type Applier,
 } from '../../controller/act/other-writers.ts';
@@ -181,7 +182,7 @@ describe('the owners in the Deployment itself', () => {
     ['two that agreed', by(['helm', 'kube-controller-manager'], 5), nothingWritten],
   ];
   test.each(rows)('%s', (_, deployment, record) => {
-    expect(overwritten(deployment, written, 0)).toEqual(record);
+    expect(overwritten(adoptedDeployment(deployment), written, 0)).toEqual(record);
   });
 
   const managed = (...managedFields: object[]): Deployment => ({ metadata: { name: 'web', managedFields } });
@@ -193,11 +194,11 @@ describe('the owners in the Deployment itself', () => {
   const was = { manager: 'helm', at: time, refused: true };
 
   test('replicas are claimed when we own them, with others or alone', () => {
-    expect(isClaimed(managed(ours))).toBe(true);
-    expect(isClaimed(managed(helmSets, ours))).toBe(true);
-    expect(isClaimed(managed(helmSets))).toBe(false);
-    expect(isClaimed(managed({ ...ours, fieldsV1: {} }))).toBe(false);
-    expect(isClaimed({ metadata: { name: 'web' } })).toBe(false);
+    expect(ownersOf(managed(ours)).claimed).toBe(true);
+    expect(ownersOf(managed(helmSets, ours)).claimed).toBe(true);
+    expect(ownersOf(managed(helmSets)).claimed).toBe(false);
+    expect(ownersOf(managed({ ...ours, fieldsV1: {} })).claimed).toBe(false);
+    expect(ownersOf({ metadata: { name: 'web' } }).claimed).toBe(false);
   });
 
   const appliers: [
@@ -215,7 +216,7 @@ describe('the owners in the Deployment itself', () => {
     ['a person with kubectl scale', managed({ ...helmSets, operation: 'Update' }), undefined, undefined],
   ];
   test.each(appliers)('who applies replicas: %s', (_, deployment, before, after) => {
-    expect(applierOf(deployment, before)).toEqual(after);
+    expect(applierOf(ownersOf(deployment), before)).toEqual(after);
   });
 
   test('who applies replicas: kubectl on the client’s side, as it notes itself', () => {
@@ -226,12 +227,12 @@ describe('the owners in the Deployment itself', () => {
       },
     });
     const kubectl = { manager: 'kubectl-client-side-apply', at: undefined, refused: false };
-    expect(applierOf(withNote('{"spec":{"replicas":4}}'), undefined)).toEqual(kubectl);
-    expect(applierOf(withNote('{"spec":{}}'), kubectl)).toBeUndefined();
+    expect(applierOf(ownersOf(withNote('{"spec":{"replicas":4}}')), undefined)).toEqual(kubectl);
+    expect(applierOf(ownersOf(withNote('{"spec":{}}')), kubectl)).toBeUndefined();
     expect(
-      applierOf(withNote('{"metadata":{"labels":{"a":"\\"replicas\\""}},"spec":{}}'), undefined),
+      applierOf(ownersOf(withNote('{"metadata":{"labels":{"a":"\\"replicas\\""}},"spec":{}}')), undefined),
     ).toBeUndefined();
-    expect(applierOf(withNote('{"replicas"'), undefined)).toBeUndefined();
+    expect(applierOf(ownersOf(withNote('{"replicas"')), undefined)).toBeUndefined();
   });
 
   test('one that another pool made is that pool’s, and one that this pool made is not', () => {

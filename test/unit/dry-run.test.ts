@@ -29,7 +29,7 @@ async function live(
       observe: () =>
         Promise.resolve({ wanted, ready, existing: wanted, trouble: undefined, rollingOut: false }),
       members: never,
-      raise: dryRun ? never : () => Promise.resolve(),
+      raise: dryRun ? never : () => Promise.resolve(true),
       remove: never,
       keep: never,
     };
