@@ -15,6 +15,7 @@ import { addClusterCommands, addCompletion, addTopAndDoctor, addVersion } from '
 import { addDev, addMap, addSimulate } from './local-commands.ts';
 import { addMove, addQueueCommands } from './queue-commands.ts';
 import { addTaskCommands } from './task-commands.ts';
+import { watchOutput } from './terminal/output.ts';
 import { createCommandLog, type OpenableLog } from './terminal/command-log.ts';
 
 function build(log: OpenableLog): Command {
@@ -56,11 +57,7 @@ function build(log: OpenableLog): Command {
 }
 
 async function main(): Promise<void> {
-  // the reader of our output may close it early: `millrace … | head`
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit();
-    throw error;
-  });
+  watchOutput();
   const log = createCommandLog();
   const program = build(log);
   if (process.argv.length <= 2) {

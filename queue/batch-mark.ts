@@ -5,8 +5,19 @@
  * that the library adds have only the id, because Redis counts them as they are added. A field `batch` without a text `id` is the
  * task's own business.
  */
+import { isUtf8 } from 'node:buffer';
+import { exactJson } from './exact-json.ts';
+import { scanJson } from './scan-json.ts';
 import { taskOptionsOf } from './task-options.ts';
-import { encodeTask, hasId, isPlainObject, parseTask, shortId, type EncodedTask } from './task.ts';
+import {
+  encodeTask,
+  hasId,
+  isPlainObject,
+  parseTask,
+  refuseContainer,
+  shortId,
+  type EncodedTask,
+} from './task.ts';
 
 export const FAILURE_POLICIES = ['wait', 'cancel', 'continue'] as const;
 /** What happens when a part fails for good: see docs/batches.md. */
@@ -42,8 +53,11 @@ export const MAX_BATCH_SIZE = 100_000_000;
 /** Largest `then` task, bytes. */
 const MAX_THEN_BYTES = 1 << 20;
 
-/** The mark of a task, `id`, by its parsed value; `undefined` for a task that is no part of a batch. Throws `BadBatch`. */
-export function partMarkOf(value: unknown, id: string | Buffer): PartMark | undefined {
+/**
+ * The mark of a task, `id`, by its parsed value and its bytes, in which the numbers of `then` are as they were written; `undefined` for a
+ * task that is no part of a batch. Throws `BadBatch`.
+ */
+export function partMarkOf(value: unknown, id: string | Buffer, raw: Uint8Array): PartMark | undefined {
   const batch = batchField(value);
   if (batch === undefined) return undefined;
   const name = batch['id'] as string;
@@ -53,9 +67,18 @@ export function partMarkOf(value: unknown, id: string | Buffer): PartMark | unde
   return {
     id: name,
     ...(size !== undefined && { size: checkSize(name, size) }),
-    ...(then !== undefined && { then: encodeThen(name, then) }),
+    ...(then !== undefined && { then: encodeThen(name, isPlainObject(then) ? exactThen(raw) : then) }),
     ...(onFailure !== undefined && { onFailure: checkPolicy(name, onFailure) }),
   };
+}
+
+/** The text of `batch.then` in a task that has one. */
+function exactThen(raw: Uint8Array): string {
+  const textOf = (bytes: Uint8Array, name: string): Uint8Array => {
+    const range = scanJson(bytes, [name])?.get(name);
+    return bytes.subarray(range?.start, range?.end);
+  };
+  return Buffer.from(textOf(textOf(raw, 'batch'), 'then')).toString();
 }
 
 /** The id of the batch that a task names, good or bad. */
@@ -75,6 +98,7 @@ function batchField(value: unknown): Record<string, unknown> | undefined {
  */
 export function encodePart(batch: string, task: unknown, fallbackId: string): EncodedTask {
   const text = typeof task === 'string' || task instanceof Uint8Array ? Buffer.from(task) : undefined;
+  if (!text) refuseContainer(task);
   const value = text ? parseTask(text).value : task;
   if (!isPlainObject(value)) {
     const what = text ? `"${shortId(text, 40)}"` : Array.isArray(value) ? 'an array' : typeof value;
@@ -83,9 +107,9 @@ export function encodePart(batch: string, task: unknown, fallbackId: string): En
     );
   }
   taskOptionsOf(value);
-  if ('batch' in value)
+  if (value['batch'] !== undefined)
     throw new BadBatch(
-      `a part of batch "${batch}" has a field "batch" already (${JSON.stringify(value['batch'])?.slice(0, 80)}): that is where its batch is named`,
+      `a part of batch "${batch}" has a field "batch" already (${shown(value['batch'])}): that is where its batch is named`,
     );
   const mark = { batch: { id: batch } };
   const raw = text
@@ -101,8 +125,19 @@ export function encodePart(batch: string, task: unknown, fallbackId: string): En
 
 const inner = (object: object): string => JSON.stringify(object).slice(1, -1);
 
+/** A value for messages, which may be any and of any size. */
+function shown(value: unknown): string {
+  try {
+    const text = (JSON.stringify(value) as string | undefined) ?? String(value);
+    return shortId(text, 80);
+  } catch {
+    return Array.isArray(value) ? 'an array' : `an ${typeof value}`;
+  }
+}
+
 /** Throws `BadBatch`. */
-export function checkBatchId(id: string): void {
+export function checkBatchId(id: unknown): asserts id is string {
+  if (typeof id !== 'string') throw new BadBatch(`the id of a batch is a text: got ${shown(id)}`);
   const bytes = Buffer.byteLength(id);
   if (bytes === 0) throw new BadBatch('the id of a batch is empty: give it a text');
   if (bytes > MAX_BATCH_ID_BYTES)
@@ -124,7 +159,7 @@ function checkSize(batch: string, size: unknown): number {
   if (Number.isInteger(size) && (size as number) >= 1 && (size as number) <= MAX_BATCH_SIZE)
     return size as number;
   throw new BadBatch(
-    `the size of batch "${batch}" is the number of its parts, from 1 to ${MAX_BATCH_SIZE}: got ${JSON.stringify(size)}`,
+    `the size of batch "${batch}" is the number of its parts, from 1 to ${MAX_BATCH_SIZE}: got ${shown(size)}`,
   );
 }
 
@@ -132,28 +167,31 @@ function checkSize(batch: string, size: unknown): number {
 export function checkPolicy(batch: string, policy: unknown): FailurePolicy {
   if (FAILURE_POLICIES.includes(policy as FailurePolicy)) return policy as FailurePolicy;
   throw new BadBatch(
-    `onFailure of batch "${batch}" is one of ${FAILURE_POLICIES.join(', ')}: got ${JSON.stringify(policy)}`,
+    `onFailure of batch "${batch}" is one of ${FAILURE_POLICIES.join(', ')}: got ${shown(policy)}`,
   );
 }
 
 /**
- * The task that follows a batch. A JSON object, or the text of one, gets the id `BATCH:then` if it has none. Throws `BadBatch` for what is no
- * task, and for text that begins like a JSON object and is none.
+ * The task that follows a batch. A JSON object, or the text of one, gets the id `BATCH:then` if it has none; of a text, numbers stay as they
+ * are written. Throws `BadBatch` for what is no task, and for text that begins like a JSON object and is none.
  */
 export function encodeThen(batch: string, then: unknown): ThenTask {
-  const task = typeof then === 'string' ? parsedThen(batch, then) : then;
+  const given = then instanceof Uint8Array && isUtf8(then) ? Buffer.from(then).toString() : then;
+  refuseContainer(given);
+  const text = typeof given === 'string' ? given.trim() : '';
+  const [task, exact] = text.startsWith('{') ? parsedThen(batch, text) : [given, given];
   if (typeof task !== 'string' && !isPlainObject(task))
-    throw new BadBatch(
-      `"then" of batch "${batch}" is a task, a JSON object or a text: got ${JSON.stringify(task)}`,
-    );
+    throw new BadBatch(`"then" of batch "${batch}" is a task, a JSON object or a text: got ${shown(then)}`);
   if (task === '') throw new BadBatch(`"then" of batch "${batch}" is an empty text: omit it, or name a task`);
   if (typeof task !== 'string' && 'parts' in task)
     throw new BadBatch(
       `"then" of batch "${batch}" has a field "parts": that is where it is told the batch's results. Rename yours`,
     );
-  const whole = typeof task === 'string' || hasId(task) ? task : { id: `${batch}:then`, ...task };
+  const whole = typeof task === 'string' || hasId(task) ? exact : withId(exact as object, `${batch}:then`);
   const { id, raw } = encodedThen(batch, whole);
-  const outer = partMarkOf(whole, id);
+  const outer = partMarkOf(task, id, Buffer.from(raw));
+  if (outer?.id === batch)
+    throw new BadBatch(`"then" of batch "${batch}" is a part of that batch itself, which would wait for it`);
   return {
     raw,
     id,
@@ -161,11 +199,17 @@ export function encodeThen(batch: string, then: unknown): ThenTask {
   };
 }
 
-function parsedThen(batch: string, text: string): unknown {
-  if (!text.trimStart().startsWith('{')) return text;
+/** The id comes first, and replaces one that is none. */
+function withId(task: object, id: string): object {
+  return { id, ...task, ...('id' in task && { id }) };
+}
+
+/** The value of a text, and one that becomes the text again: its numbers are as they were written. */
+function parsedThen(batch: string, text: string): readonly [value: unknown, exact: unknown] {
   try {
-    return JSON.parse(text);
+    return [JSON.parse(text), exactJson(text)];
   } catch (cause) {
+    if (cause instanceof RangeError) throw tooDeep(batch, cause);
     throw new BadBatch(
       `"then" of batch "${batch}" begins like a JSON object and does not parse: ${(cause as Error).message}`,
       { cause },
@@ -173,15 +217,30 @@ function parsedThen(batch: string, text: string): unknown {
   }
 }
 
+const tooDeep = (batch: string, cause: unknown): BadBatch =>
+  new BadBatch(`"then" of batch "${batch}" is nested too deeply: store it elsewhere and push a reference`, {
+    cause,
+  });
+
 function encodedThen(batch: string, task: unknown): { readonly id: string; readonly raw: string } {
-  const encoded: EncodedTask = encodeTask(task);
-  const [id, raw] = [String(encoded.id), String(encoded.raw)];
+  const [id, raw] = encodedText(batch, task);
   checkPartId(batch, id);
   if (Buffer.byteLength(raw) > MAX_THEN_BYTES)
     throw new BadBatch(
       `"then" of batch "${batch}" is too large: ${Buffer.byteLength(raw)} bytes, and at most ${MAX_THEN_BYTES} are allowed. Store it elsewhere and push a reference`,
     );
   return { id, raw };
+}
+
+function encodedText(batch: string, task: unknown): readonly [id: string, raw: string] {
+  try {
+    const raw = typeof task === 'string' ? task : JSON.stringify(task);
+    const encoded: EncodedTask = encodeTask(raw);
+    return [String(encoded.id), raw];
+  } catch (cause) {
+    if (cause instanceof RangeError) throw tooDeep(batch, cause);
+    throw cause;
+  }
 }
 
 /** The member of the cancel marks that stands for all parts of a batch; no id of a task that people give begins with a NUL. */

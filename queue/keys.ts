@@ -69,6 +69,8 @@ export interface QueueKeys {
   batchIds(id: string): string;
   /** SET: open batches whose `then` task is a part of this one. */
   batchInner(id: string): string;
+  /** SET: parts of an open batch that tasks added with `spawn`; where they gave them ids, all parts. */
+  batchKnown(id: string): string;
   /** HASH: cron task → its state, as JSON; for 400 days. See crons.ts. */
   readonly crons: string;
   /** HASH: epoch, state and description of one worker. */
@@ -132,6 +134,7 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     batchFailed: (id) => `${base}:batch-failed:${id}`,
     batchIds: (id) => `${base}:batch-ids:${id}`,
     batchInner: (id) => `${base}:batch-inner:${id}`,
+    batchKnown: (id) => `${base}:batch-known:${id}`,
     crons: `${base}:crons`,
     worker: (id) => `${base}:worker:${id}`,
     inflight: (id) => `${base}:inflight:${id}`,

@@ -140,10 +140,7 @@ export function encodeTask(task: unknown): EncodedTask {
     const raw = Buffer.isBuffer(task) ? task : Buffer.from(task.buffer, task.byteOffset, task.byteLength);
     return { id: parseTask(raw).id, raw };
   }
-  if (isContainer(task))
-    throw new TypeError(
-      `a task cannot be ${task.constructor.name}: JSON would leave out what it holds. Pass a Buffer or an array`,
-    );
+  refuseContainer(task);
   if (isPlainObject(task) && !hasId(task)) {
     const id = randomUUID();
     return { id, raw: JSON.stringify({ id, ...task, ...('id' in task ? { id } : {}) }) };
@@ -152,6 +149,14 @@ export function encodeTask(task: unknown): EncodedTask {
   if (raw === undefined)
     throw new TypeError(`a task cannot be ${typeof task}: pass text, bytes or a JSON value`);
   return { id: parseTask(Buffer.from(raw)).id, raw };
+}
+
+/** Throws `TypeError` for a value that JSON would empty. */
+export function refuseContainer(task: unknown): void {
+  if (isContainer(task))
+    throw new TypeError(
+      `a task cannot be ${task.constructor.name}: JSON would leave out what it holds. Pass a Buffer or an array`,
+    );
 }
 
 /** JSON would write it as an empty object, or as an object of numbers by index. */

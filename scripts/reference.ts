@@ -89,7 +89,7 @@ function keyComments(): Map<string, string> {
 /** What a key of many is called after, unless it is a worker. */
 const OWNERS = new Map([
   ['pushes', '<client>'],
-  ...['batch', 'batchLeft', 'batchEnded', 'batchFailed', 'batchIds', 'batchInner'].map(
+  ...['batch', 'batchLeft', 'batchEnded', 'batchFailed', 'batchIds', 'batchInner', 'batchKnown'].map(
     (name) => [name, '<batch>'] as const,
   ),
   ...['memory', 'timeline', 'decisions'].map((name) => [name, '<namespace>/<pool>'] as const),

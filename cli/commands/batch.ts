@@ -1,4 +1,5 @@
 /** `millrace batch`: begins, lists, shows and cancels batches. */
+import { isUtf8 } from 'node:buffer';
 import { visible } from '../../runtime/plain-text.ts';
 import { UsageError } from '../../runtime/program.ts';
 import type { BatchOptions, BatchView, Queue } from '../../queue/queue.ts';
@@ -40,9 +41,17 @@ async function* partsOf(
   adding: { add(count: number): void },
 ): AsyncGenerator {
   for await (const lines of lineBatches(source)) {
-    for (const line of lines) yield field === undefined ? line : { [field]: line.toString() };
+    for (const line of lines) yield field === undefined ? line : { [field]: textOf(line) };
     adding.add(lines.length);
   }
+}
+
+/** Throws `UsageError` for bytes that JSON cannot carry. */
+function textOf(line: Buffer): string {
+  if (isUtf8(line)) return line.toString();
+  throw new UsageError(
+    `a line is not UTF-8, and a field of JSON cannot carry it (${oneLine(line.toString(), 60)}): convert the input, as with iconv`,
+  );
 }
 
 export async function printBatches(

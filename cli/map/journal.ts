@@ -6,8 +6,10 @@
  * 12 bytes for each line of the input.
  */
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { open, type FileHandle } from 'node:fs/promises';
 import { isUtf8 } from 'node:buffer';
+import { createServer } from 'node:net';
 import { UsageError } from '../../runtime/program.ts';
 import { rawLineBatches } from '../commands/line-batches.ts';
 import type { Done, Line } from './lines.ts';
@@ -36,10 +38,16 @@ interface Entry {
 export async function openJournal(path: string): Promise<Journal> {
   const file = await openFile(path);
   try {
+    if (!(await file.stat()).isFile())
+      throw new UsageError(`${path} is no file that results can be kept in: name another one for --resume`);
+    await using stack = new AsyncDisposableStack();
+    stack.use(await lock(file, path));
     const index = createIndex();
     const end = await readIndex(file, path, index);
     await file.truncate(end);
-    return createJournal(file, path, index, end);
+    stack.defer(() => file.close());
+    const owned = stack.move();
+    return createJournal({ file, path, index, end, close: () => owned.disposeAsync() });
   } catch (error) {
     await file.close();
     throw error;
@@ -58,6 +66,26 @@ async function openFile(path: string): Promise<FileHandle> {
       cause: error,
     });
   }
+}
+
+/**
+ * Two runs would write over each other. A socket that is named after the file is the lock, because the kernel removes it with its process,
+ * however that ends; where there are no such sockets, nothing is locked.
+ */
+async function lock(file: FileHandle, path: string): Promise<AsyncDisposable> {
+  if (process.platform !== 'linux') return { [Symbol.asyncDispose]: () => Promise.resolve() };
+  const { dev, ino } = await file.stat({ bigint: true });
+  const server = createServer().unref();
+  try {
+    await once(server.listen(`\0millrace-map-${dev}-${ino}`), 'listening');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    throw new UsageError(
+      `${path} is in use by another millrace map: wait for its end, or name another file for --resume`,
+      { cause: error },
+    );
+  }
+  return server;
 }
 
 /** Resolves to where the next entry goes. */
@@ -80,8 +108,21 @@ async function readIndex(file: FileHandle, path: string, index: Index): Promise<
     }
   if (offset > 0) return offset;
   const heading = Buffer.from(`${HEADING}\n`);
-  await file.write(heading, 0, heading.length, 0);
+  await writeAll(file, path, heading, 0);
   return heading.length;
+}
+
+/** A disk that is nearly full takes a part of it. */
+async function writeAll(file: FileHandle, path: string, bytes: Buffer, at: number): Promise<void> {
+  try {
+    for (let done = 0; done < bytes.length;)
+      done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
+  } catch (error) {
+    throw new Error(
+      `results cannot be kept in ${path}: ${(error as Error).message}. Those before are kept; the same command continues`,
+      { cause: error },
+    );
+  }
 }
 
 function numberOf(text: Buffer, path: string): number {
@@ -93,7 +134,16 @@ function numberOf(text: Buffer, path: string): number {
   return Number(number);
 }
 
-function createJournal(file: FileHandle, path: string, index: Index, begin: number): Journal {
+interface Opened {
+  readonly file: FileHandle;
+  readonly path: string;
+  readonly index: Index;
+  /** Where the next entry goes. */
+  readonly end: number;
+  readonly close: () => Promise<void>;
+}
+
+function createJournal({ file, path, index, end: begin, close }: Opened): Journal {
   let end = begin;
   return {
     get size() {
@@ -103,7 +153,7 @@ function createJournal(file: FileHandle, path: string, index: Index, begin: numb
       const place = index.get(line.number);
       if (!place) return undefined;
       const { buffer } = await file.read(Buffer.alloc(place.length), 0, place.length, place.offset);
-      const entry = JSON.parse(buffer.toString()) as Entry;
+      const entry = parseEntry(buffer, path);
       if (entry.of !== fingerprint(line.bytes))
         throw new UsageError(
           `line ${line.number} of the input is not the one whose result is in ${path}: give the same input, or another file to --resume`,
@@ -123,10 +173,21 @@ function createJournal(file: FileHandle, path: string, index: Index, begin: numb
       }
       if (texts.length === 0) return;
       const all = Buffer.concat(texts);
-      await file.write(all, 0, all.length, end - all.length);
+      await writeAll(file, path, all, end - all.length);
     },
-    [Symbol.asyncDispose]: () => file.close(),
+    [Symbol.asyncDispose]: close,
   };
+}
+
+function parseEntry(bytes: Buffer, path: string): Entry {
+  try {
+    return JSON.parse(bytes.toString()) as Entry;
+  } catch (cause) {
+    throw new UsageError(
+      `${path} has a line that millrace map did not write (${(cause as Error).message}): remove that line, or the file to begin anew`,
+      { cause },
+    );
+  }
 }
 
 function entryOf(line: Line, result: Buffer): Entry {

@@ -6,6 +6,7 @@
  */
 import { createReadStream, fstat } from 'node:fs';
 import { once } from 'node:events';
+import { stat } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { TaskFailed } from '../../queue/queue.ts';
 import { onSignals } from '../../runtime/lifecycle.ts';
@@ -15,6 +16,7 @@ import { checkOneHandler, type HandlerFlags } from '../../worker/flags/handler-f
 import { withQueue } from '../access/access.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import type { CommandLog } from '../terminal/command-log.ts';
+import { outputFailed } from '../terminal/output.ts';
 import { showProgress, type Progress } from '../terminal/progress.ts';
 import { rawLineBatches } from '../commands/line-batches.ts';
 import { openJournal, type Journal } from './journal.ts';
@@ -53,7 +55,7 @@ export async function map(flags: MapFlags, env: NodeJS.ProcessEnv, log: CommandL
         say: (text) => progress.say(printable(text).trimEnd()),
         onBroken: (why) => broken.abort(new Error(why)),
       });
-      await mapOver(createMapTasks(pool.queue), { ...run, printed: pool.forget });
+      await mapOver(createMapTasks(pool.queue, pool.remove), run);
     } else
       await withQueue(flags, async (queue) => {
         const tasks = createMapTasks(queue);
@@ -66,6 +68,7 @@ export async function map(flags: MapFlags, env: NodeJS.ProcessEnv, log: CommandL
         }
       });
   } catch (error) {
+    if (outputFailed()) return;
     if (!signals.stopping.aborted) throw error;
     throw new Error(interrupted(flags, journal), { cause: error });
   }
@@ -91,14 +94,9 @@ interface Run {
   readonly journal: Journal | undefined;
   readonly progress: Progress;
   readonly signal: AbortSignal;
-  /** Called with lines whose results are printed. */
-  readonly printed?: (batch: readonly Done[]) => Promise<void>;
 }
 
-async function mapOver(
-  tasks: MapTasks,
-  { flags, input, journal, progress, signal, printed }: Run,
-): Promise<void> {
+async function mapOver(tasks: MapTasks, { flags, input, journal, progress, signal }: Run): Promise<void> {
   let failed = 0;
   let ended = 0;
   const outcomes = mapLines({
@@ -111,7 +109,7 @@ async function mapOver(
   for await (const batch of outcomes) {
     await journal?.add(batch);
     await print(batch);
-    await printed?.(batch);
+    await tasks.forget(batch);
     for (const { line, outcome } of batch) {
       if (Buffer.isBuffer(outcome)) continue;
       failed++;
@@ -165,15 +163,16 @@ async function openInput({ file, null: nul }: MapFlags): Promise<Input> {
     await once(opened, 'open').catch((error: unknown) => {
       throw new UsageError(`the input cannot be read: ${(error as Error).message}`, { cause: error });
     });
-  const again = (): AsyncIterable<Buffer> | undefined => {
-    if (path !== undefined) return createReadStream(path);
+  const again = async (): Promise<AsyncIterable<Buffer> | undefined> => {
+    // a pipe gives its lines once, also one that has a name, such as that of <(command)
+    if (path !== undefined) return (await stat(path)).isFile() ? createReadStream(path) : undefined;
     // read by position, so that what reads it afterwards begins where it stands
     return about?.isFile() ? createReadStream('', { fd: 0, start: 0, autoClose: false }) : undefined;
   };
   const stream = opened ?? process.stdin;
   return {
     count: async () => {
-      const input = again();
+      const input = await again();
       if (!input) return undefined;
       let count = 0;
       for await (const lines of rawLineBatches(input, end))

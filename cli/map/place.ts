@@ -29,12 +29,20 @@ export interface MapTasks {
   begin(this: void, lines: readonly Line[]): readonly Promise<Outcome>[];
   /** Cancels what has begun and not ended. */
   cancel(this: void): Promise<void>;
+  /** Lines whose outcome is not needed any more. */
+  forget(this: void, done: readonly Done[]): Promise<void>;
 }
 
-/** A result belongs to an id, so tasks of one id are run one after the other. */
-export function createMapTasks(queue: Queue): MapTasks {
+/** A result belongs to an id, so tasks of one id are run one after the other. `remove`: removes results that were read. */
+export function createMapTasks(queue: Queue, remove?: (ids: readonly TaskId[]) => Promise<void>): MapTasks {
   /** The last task of each id that has begun and not ended. */
   const running = new Map<string, { readonly id: TaskId; readonly outcome: Promise<Outcome> }>();
+  let removed: Promise<void> | undefined;
+
+  function keyOf(bytes: Buffer): { readonly id: TaskId; readonly key: string } {
+    const { id } = parseTask(bytes);
+    return { id, key: Buffer.isBuffer(id) ? `b${id.toString('base64')}` : `t${id}` };
+  }
 
   async function outcomeOf(id: TaskId, pushed: Promise<unknown>): Promise<Outcome> {
     await pushed;
@@ -51,8 +59,7 @@ export function createMapTasks(queue: Queue): MapTasks {
       const together: Buffer[] = [];
       const push = Promise.withResolvers<unknown>();
       const outcomes = lines.map(({ bytes }) => {
-        const { id } = parseTask(bytes);
-        const key = Buffer.isBuffer(id) ? `b${id.toString('base64')}` : `t${id}`;
+        const { id, key } = keyOf(bytes);
         const before = running.get(key)?.outcome;
         if (!before) together.push(bytes);
         const outcome = before
@@ -65,11 +72,21 @@ export function createMapTasks(queue: Queue): MapTasks {
         outcome.then(end, () => undefined);
         return outcome;
       });
-      push.resolve(queue.enqueueMany(together));
+      // the result of a new task must not be taken for that of an earlier one
+      push.resolve(removed ? removed.then(() => queue.enqueueMany(together)) : queue.enqueueMany(together));
       return outcomes;
     },
     cancel: async () => {
       await Promise.all(Array.from(running.values(), ({ id }) => queue.cancel(id)));
+    },
+    forget: async (done) => {
+      if (!remove) return;
+      const ids = done.flatMap(({ line, recalled }) => {
+        const { id, key } = keyOf(line.bytes);
+        // an equal line that runs now has its result there
+        return recalled || running.has(key) ? [] : [id];
+      });
+      if (ids.length > 0) await (removed = remove(ids));
     },
   };
 }
@@ -93,8 +110,8 @@ export interface LocalPoolOptions {
 
 export interface LocalPool extends AsyncDisposable {
   readonly queue: Queue;
-  /** Removes the results of lines, which were read: this machine's memory bounds nothing that is kept for later. */
-  forget(this: void, done: readonly Done[]): Promise<void>;
+  /** Removes results, which were read: this machine's memory bounds nothing that is kept for later. */
+  remove(this: void, ids: readonly TaskId[]): Promise<void>;
 }
 
 /** A worker's grace period: what runs when the run ends is wanted by nobody, ms. */
@@ -158,10 +175,7 @@ export async function startLocalPool(options: LocalPoolOptions): Promise<LocalPo
   const owned = stack.move();
   return {
     queue,
-    forget: async (done) => {
-      const ids = done.flatMap(({ line, recalled }) => (recalled ? [] : [parseTask(line.bytes).id]));
-      if (ids.length > 0) await plain.hdel(keys.result, ...ids);
-    },
+    remove: async (ids) => void (await plain.hdel(keys.result, ...ids)),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

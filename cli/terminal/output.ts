@@ -21,3 +21,26 @@ async function rendered(output: string, value: unknown, table: () => string): Pr
   // through JSON, so that both formats omit the same fields
   return stringify(JSON.parse(JSON.stringify(value)), { lineWidth: 0 });
 }
+
+let failed = false;
+
+/** Whether nobody reads what this process prints any more. */
+export function outputFailed(): boolean {
+  return failed;
+}
+
+/**
+ * Ends the process when its output cannot be written any more: silently where its reader has closed it, as in `millrace … | head`. A command
+ * that has to clean up listens to signals, and gets one.
+ */
+export function watchOutput(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (failed) return;
+    failed = true;
+    if (error.code !== 'EPIPE') {
+      process.stderr.write(`millrace: the output cannot be written: ${error.message}\n`);
+      process.exitCode = 1;
+    }
+    if (!process.emit('SIGTERM', 'SIGTERM')) process.exit();
+  });
+}

@@ -51,6 +51,8 @@ export interface CronsDone {
 
 /** A timer that is set for longer would fire at once; and clocks are set. */
 const LONGEST_MS = 3_600_000;
+/** A clock that is set back by more than this was wrong before, as cron takes it; less is the difference of two clocks, ms. */
+const CLOCK_SET_MS = 3 * 3_600_000;
 /** After another one has moved it, ms. */
 const AGAIN_MS = 1_000;
 
@@ -128,9 +130,11 @@ async function runCron(
     return { status: { name, suspended: true }, pushed: [] };
   }
   const { state } = before;
-  if (state?.of !== identityOf(cron)) {
+  const isSame = state?.of === identityOf(cron);
+  if (!isSame || state.until > now + CLOCK_SET_MS) {
     // of what was due before it was here, nothing is missed
-    const begun = await move({ of: identityOf(cron), until: now });
+    const last = isSame && state.last ? { last: state.last, over: state.over === true } : {};
+    const begun = await move({ of: identityOf(cron), until: now, ...last });
     return {
       status: statusOf(name, begun, times, now),
       pushed: [],

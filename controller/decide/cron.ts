@@ -72,11 +72,16 @@ function lastUntil(now: number, { cron, clocks, momentsOf }: Search): number | u
 
 function parse(start: string, field: string): Cron {
   try {
+    if (start.trim().startsWith('@')) throw new Error('a nickname');
     const cron = new Cron(start, { timezone: 'UTC', mode: '5-part' });
     // a leap day is at most eight years away
     if (cron.nextRun(new Date(0)) !== null) return cron;
   } catch (error) {
-    const why = (error as Error).message.replace(/^CronPattern: /, '').replace(/\.$/, '');
+    const why = (error as Error).message
+      .replace(/^CronPattern: /, '')
+      .replace(/\.$/, '')
+      // croner counts them from 0 here
+      .replace(/(?<=^Invalid value for (?:day|month): )-?\d+$/, (value) => String(Number(value) + 1));
     throw new RangeError(
       `${field} is ${JSON.stringify(start)} (${why}): write five fields of cron, minute hour day month weekday, such as "0 8 * * 1-5"`,
       { cause: error },

@@ -382,3 +382,21 @@ def test_an_attempt_that_fails_adds_none(worked: Queue, plain: redis.Redis) -> N
     assert worked.result(id, PATIENCE_S) == [f"{id}:2"]
     assert isinstance(worked.result(f"{id}:2", PATIENCE_S), int)
     assert plain.hexists("worked:result", f"{id}:1") is False
+
+
+def test_of_parts_with_one_id_one_is_added_however_far_apart(queue: Queue) -> None:
+    parts: list[dict[str, object]] = [
+        {"id": "a"},
+        *({"n": n} for n in range(1_000)),
+        {"id": "a"},
+        {"id": "b:7"},
+    ]
+    assert queue.batch(parts, id="b").size == 1_001
+
+
+def test_a_nested_batch_that_cannot_begin_leaves_no_part_that_is_waited_for(queue: Queue) -> None:
+    with pytest.raises(BadBatch):
+        queue.batch([nested([], then={})], id="outer", then={})
+    view = queue.batch.show("outer")
+    assert view is not None
+    assert (view.state, view.left) == ("cancelled", 0)

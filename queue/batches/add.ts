@@ -10,7 +10,6 @@ import { randomUUID } from 'node:crypto';
 import {
   BadBatch,
   checkBatchId,
-  checkPartId,
   checkPolicy,
   encodePart,
   encodeThen,
@@ -19,9 +18,10 @@ import {
 } from '../batch-mark.ts';
 import type { Part } from '../parts/part.ts';
 import { script } from '../scripts/scripts.ts';
-import type { EncodedTask } from '../task.ts';
+import { shortId, type EncodedTask } from '../task.ts';
 import { pack } from '../workers/pack.ts';
 import { packedThen } from '../workers/turn.ts';
+import { createPartIds, type PartIds } from './part-ids.ts';
 import { cancelBatch } from './record.ts';
 
 export interface BatchOptions {
@@ -110,17 +110,25 @@ interface Begun {
   readonly id: string;
   readonly policy: FailurePolicy;
   readonly then: ThenTask | undefined;
+  /** `then` becomes a part of its batch. */
+  readonly joins?: true;
 }
 
 async function addParts(adding: Adding, about: Begun, tasks: Tasks): Promise<Batch> {
   const { id } = about;
   const chunks = createChunks(adding.part, about);
+  const ids = createPartIds(id);
   let count = 0;
   try {
     for await (const task of tasks) {
-      const fallbackId = `${id}:${count++}`;
-      if (task instanceof NestedBatch) await addNested(adding, chunks, id, task, fallbackId);
-      else await chunks.add(encodePart(id, adding.stamp(task), fallbackId));
+      const number = count++;
+      const fallbackId = `${id}:${number}`;
+      if (task instanceof NestedBatch) {
+        await addNested(adding, { chunks, id, ids, number }, task);
+        continue;
+      }
+      const part = encodePart(id, adding.stamp(task), fallbackId);
+      if (ids.add(number, String(part.id))) await chunks.add(part);
     }
     if (count === 0) throw new BadBatch(`batch "${id}" has no parts: it needs one at least`);
     return { id, size: await chunks.end(), then: about.then?.id };
@@ -130,15 +138,21 @@ async function addParts(adding: Adding, about: Begun, tasks: Tasks): Promise<Bat
   }
 }
 
-/** The inner batch's `then` is registered as a part of the outer one before the inner one begins, which may be over in no time. */
+interface Outer {
+  readonly chunks: Chunks;
+  readonly id: string;
+  readonly ids: PartIds;
+  /** Of the part that the inner batch is. */
+  readonly number: number;
+}
+
+/** The step that begins the inner batch makes its `then` a part of the outer one: neither is there without the other. */
 async function addNested(
   adding: Adding,
-  outer: Chunks,
-  outerId: string,
+  { chunks, id: outerId, ids, number }: Outer,
   { tasks, options }: NestedBatch,
-  fallbackId: string,
 ): Promise<void> {
-  const { id = fallbackId } = options;
+  const { id = `${outerId}:${number}` } = options;
   checkBatchId(id);
   if (options.then === undefined)
     throw new BadBatch(
@@ -146,19 +160,20 @@ async function addNested(
     );
   const policy = checkPolicy(id, options.onFailure ?? 'wait');
   const plain = encodeThen(id, adding.stamp(options.then));
-  const then = { ...encodePart(outerId, plain.raw, `${id}:then`), batch: { id: outerId } };
-  await outer.register(String(then.id));
-  await addParts(
-    adding,
-    { id, policy, then: { ...then, id: String(then.id), raw: String(then.raw) } },
-    tasks,
-  );
+  const then = encodePart(outerId, plain.raw, `${id}:then`);
+  if (!ids.add(number, String(then.id)))
+    throw new BadBatch(
+      `"then" of batch "${id}" has the id of another part of batch "${outerId}", "${shortId(then.id)}": give it one of its own`,
+    );
+  await chunks.push();
+  const whole = { id: String(then.id), raw: String(then.raw), batch: { id: outerId } };
+  await addParts(adding, { id, policy, then: whole, joins: true }, tasks);
 }
 
 interface Chunks {
   add(task: EncodedTask): Promise<void>;
-  /** A part without a task of its own. Resolves when Redis has it. */
-  register(id: string): Promise<void>;
+  /** Resolves when Redis has all that were added, and the batch. */
+  push(): Promise<void>;
   /** Resolves to the number of parts. */
   end(): Promise<number>;
   /** Cancels what has been added. */
@@ -166,13 +181,12 @@ interface Chunks {
 }
 
 function createChunks({ own, redis, resultHash, confirmed }: Part, batch: Begun): Chunks {
-  const { id, policy, then } = batch;
+  const { id, policy, then, joins } = batch;
   const adder = randomUUID();
   const shown = resultHash.key;
-  const packed = pack({ policy, ...packedThen(then), resultName: shown });
+  const packed = pack({ policy, ...packedThen(then), joins: joins && 1, unique: 1, resultName: shown });
   const { queue, result, errors, cancelled, stats } = own;
   let tasks: EncodedTask[] = [];
-  let registered: string[] = [];
   let bytes = 0;
   let number = 0;
   let begun = false;
@@ -180,8 +194,8 @@ function createChunks({ own, redis, resultHash, confirmed }: Part, batch: Begun)
   /** The next chunk is encoded while Redis executes this one. */
   let sent: Promise<void> = Promise.resolve();
 
-  async function send(chunk: number, last: boolean, now: EncodedTask[], others: string[]): Promise<void> {
-    const ids = [...now.map((task) => task.id), ...others];
+  async function send(chunk: number, last: boolean, now: readonly EncodedTask[]): Promise<void> {
+    const ids = now.map((task) => task.id);
     if (resultHash.redis !== redis && ids.length > 0) await resultHash.redis.hdel(shown, ...ids);
     const about = [id, adder, chunk, last ? 1 : 0, packed, ids.length, now.length];
     const args = [...about, ...ids, ...now.map(({ raw }) => raw)];
@@ -205,9 +219,9 @@ function createChunks({ own, redis, resultHash, confirmed }: Part, batch: Begun)
 
   async function flush(last = false): Promise<void> {
     await sent;
-    sent = send(++number, last, tasks, registered);
+    sent = send(++number, last, tasks);
     sent.catch(() => undefined);
-    [tasks, registered, bytes] = [[], [], 0];
+    [tasks, bytes] = [[], 0];
   }
 
   return {
@@ -216,10 +230,8 @@ function createChunks({ own, redis, resultHash, confirmed }: Part, batch: Begun)
       bytes += task.raw.length;
       if (tasks.length >= CHUNK_TASKS || bytes >= CHUNK_BYTES) await flush();
     },
-    register: async (partId) => {
-      checkPartId(id, partId);
-      registered.push(partId);
-      await flush();
+    push: async () => {
+      if (tasks.length > 0 || number === 0) await flush();
       await sent;
     },
     end: async () => {

@@ -35,6 +35,11 @@ test('lines become a batch, whose results are printed in their order', async () 
   );
   const shown = await millrace(['batch', 'show', 'pages', ...flags], { env });
   expect(shown.stdout).toMatch(/^state +ended\nparts +3: 3 succeeded, 0 failed, 0 cancelled, 0 left$/m);
+  const bytes = await millrace(['batch', 'begin', '--field', 'url', ...flags], {
+    env,
+    input: Buffer.of(0xff),
+  });
+  expect(bytes).toMatchObject({ code: 2, stderr: expect.stringContaining('a line is not UTF-8') as unknown });
   const again = await millrace([...begin, ...flags], { env, input: 'x' });
   expect(again.stderr).toMatch(/a batch "pages" exists already/);
   expect(again.code).toBe(1);

@@ -1,8 +1,10 @@
 /** `millrace map` as a real process: lines in, results out, on this machine and by the workers of a queue. */
+import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { millrace, MILLRACE, start, type Ended, type StartOptions } from '../support/millrace.ts';
@@ -66,9 +68,9 @@ describe('on this machine', () => {
   test('equal lines are run each, one after the other', async () => {
     const ended = await map(
       ['--command', `sh -c 'mkdir lock && echo x >> runs && wc -l < runs && rmdir lock'`, '-j', '4'],
-      'same\n'.repeat(5),
+      'same\n'.repeat(40),
     );
-    expect(ended).toEqual({ code: 0, stdout: '1\n2\n3\n4\n5\n', stderr: '' });
+    expect(ended).toEqual({ code: 0, stdout: text(lines(40)).replaceAll('line ', ''), stderr: '' });
   });
 
   test('failed lines are named with their reason, their results are empty lines, and the exit code is 1', async () => {
@@ -104,6 +106,21 @@ describe('on this machine', () => {
     );
     expect(ended).toMatchObject({ code: 0, stdout: text(lines(5)) });
     expect(ended.stderr).toMatch(/a worker ended \(killed by SIGKILL\).*; its tasks are run again/);
+  });
+
+  test('a reader that closes the output ends it, and nothing is left', async () => {
+    await using run = start(MILLRACE, ['map', '--command', 'cat'], optionsOf(text(lines(2_000))));
+    await run.prints(/line 1\n/);
+    run.child.stdout?.destroy();
+    expect(await run.ended).toMatchObject({ code: 0, stderr: '' });
+    expect(await readdir(temporary)).toEqual([]);
+  });
+
+  test('a pipe that has a name is read once', async () => {
+    await promisify(execFile)('mkfifo', [join(folder, 'pipe')]);
+    const written = writeFile(join(folder, 'pipe'), text(lines(5)));
+    expect(await map(['--command', 'cat', '--file', 'pipe'], '')).toMatchObject({ stdout: text(lines(5)) });
+    await written;
   });
 
   test('code that cannot be loaded ends it with the reason', async () => {

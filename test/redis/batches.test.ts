@@ -431,7 +431,7 @@ test('a batch is refused where it begins', async () => {
   const inner = [nested([{}], { id: 'taken', then: {} })];
   await expect(queue.batch(inner, { id: 'outer' })).rejects.toThrow(/a batch "taken" exists already/);
   expect(await queue.batch.show('outer')).toMatchObject({
-    state: 'cancelling',
+    state: 'cancelled',
     why: expect.stringContaining('failed to add') as unknown,
   });
   await using parted = openQueue({ redis: server.url, queue: keys.queue, partitions: 2 });

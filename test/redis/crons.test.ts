@@ -96,6 +96,22 @@ test('another controller goes on where the last one stopped, and one that comes 
   expect(await one.queued()).toEqual([task('10:10'), task('10:20')]);
 });
 
+test('clocks that differ push nothing twice; one that was far ahead does not silence crons when it is right again', async () => {
+  await using one = await scene();
+  const [ahead, right] = [one.lead(), one.lead()];
+  await right.run('09:55:00');
+  await ahead.run('10:00:30');
+  expect(await right.run('09:59:50')).toMatchObject({ pushed: [] });
+  expect(await right.run('10:00:00')).toMatchObject({ pushed: [] });
+  await ahead.run('17:00:00');
+  expect(await right.run('10:05:00')).toMatchObject({
+    pushed: [],
+    status: [{ lastTask: 'report:2026-11-29T17:00:00Z', nextTime: '2026-11-29T10:10:00Z' }],
+  });
+  expect(await right.run('10:10:00')).toMatchObject({ pushed: ['report:2026-11-29T10:10:00Z'] });
+  expect(await one.queued()).toEqual([task('10:00'), task('17:00'), task('10:10')]);
+});
+
 test('ten that lead at the same moment push it once', async () => {
   await using one = await scene();
   const leaders = Array.from({ length: 10 }, one.lead);

@@ -161,6 +161,9 @@ describe('what cannot be a schedule', () => {
     ],
     [{ start: '0 0 8 * * 1-5' }, 'schedules[1].start is "0 0 8 * * 1-5" (mode'],
     [{ start: 'at eight' }, 'write five fields of cron'],
+    [{ start: '0 8 32 * *' }, 'Invalid value for day: 32'],
+    [{ start: '0 8 * 13 *' }, 'Invalid value for month: 13'],
+    [{ start: '@daily' }, 'write five fields of cron'],
     [
       { start: '0 8 31 2 *' },
       'schedules[1].start is "0 8 31 2 *", a date that never occurs: correct the day or the month',

@@ -87,7 +87,7 @@ const stages: Record<string, readonly (readonly string[])[]> = {
     ['location.ts'],
     ['scripts'],
     ['connection'],
-    ['keys.ts', 'task.ts', 'scan-json.ts', 'batch-mark.ts', 'task-options.ts'],
+    ['keys.ts', 'task.ts', 'scan-json.ts', 'exact-json.ts', 'batch-mark.ts', 'task-options.ts'],
   ],
 };
 
@@ -140,6 +140,7 @@ const pure = new Set([
   'queue/pool/slow-tasks.ts',
   'queue/results/read-pace.ts',
   'queue/results/waiting.ts',
+  'queue/exact-json.ts',
   'queue/scan-json.ts',
   'queue/task-options.ts',
   'queue/task.ts',

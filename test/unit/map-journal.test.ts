@@ -98,3 +98,26 @@ test.each([['note to self'], ['{"line":99999999999,"of":"x","result":""}']])(
 test('a folder is no file', async () => {
   await expect(openJournal(folder)).rejects.toThrow('the file of --resume cannot be opened: EISDIR');
 });
+
+test('a device is no file', async () => {
+  await expect(openJournal('/dev/null')).rejects.toThrow(
+    /\/dev\/null is no file that results can be kept in/,
+  );
+});
+
+test('one run at a time uses it', async () => {
+  {
+    await using _first = await openJournal(path);
+    await expect(openJournal(path)).rejects.toThrow(/run\.log is in use by another millrace map/);
+  }
+  await using journal = await openJournal(path);
+  expect(journal.size).toBe(0);
+});
+
+test('a line that somebody has changed is told from a result', async () => {
+  await keep(done(1, 'a'), done(2, 'b'));
+  await writeFile(path, (await readFile(path, 'utf8')).replace('"result":"a"', '"result":"a'));
+  await using journal = await openJournal(path);
+  await expect(journal.recall(line(1))).rejects.toThrow(/has a line that millrace map did not write/);
+  expect(await journal.recall(line(2))).toEqual(Buffer.from('b'));
+});

@@ -65,7 +65,7 @@ export function runTask(
   const { raw } = delivery;
   const tooLarge = raw.length > deps.maxTaskBytes;
   const { id, value } = deps.bytesOnly || tooLarge ? parseTaskHead(raw) : parseTask(raw);
-  const batch = markOf(value, id, deps);
+  const batch = markOf(value, id, raw, deps);
   const { options, notRun } = readOptions({ id, value }, delivery.past, deps);
   const unique = options?.unique;
   const attempt = poison || tooLarge || notRun ? attempts : attempts + 1;
@@ -147,6 +147,7 @@ export function runTask(
 function markOf(
   value: unknown,
   id: string | Buffer,
+  raw: Buffer,
   { queue, inPartitions }: RunDeps,
 ): PartMark | { readonly why: string } | undefined {
   if (batchIdOf(value) === undefined) return undefined;
@@ -155,7 +156,7 @@ function markOf(
       why: `"${queue}" is a partition of a queue, and parts are counted in queues without partitions`,
     };
   try {
-    return partMarkOf(value, id);
+    return partMarkOf(value, id, raw);
   } catch (error) {
     return { why: (error as Error).message };
   }

@@ -1,6 +1,14 @@
 /** `context.spawn`: collects the tasks that a handler adds, until its attempt ends with a result. */
+import { createHash } from 'node:crypto';
 import { encodePart, type PartMark } from '../../queue/batch-mark.ts';
-import { encodeTask, isPlainObject, shortId, type EncodedTask } from '../../queue/task.ts';
+import {
+  encodeTask,
+  hasId,
+  isPlainObject,
+  refuseContainer,
+  shortId,
+  type EncodedTask,
+} from '../../queue/task.ts';
 
 /** A turn adds them all in one step, which blocks Redis. */
 const MAX_TASKS = 1_000;
@@ -19,10 +27,13 @@ export function createSpawned(id: string | Buffer, batch: PartMark | undefined):
   const added: EncodedTask[] = [];
   let bytes = 0;
   let closed = false;
+  const prefix = idPrefix(id);
   const encode = (task: unknown): EncodedTask => {
-    const fallbackId = `${shortId(id)}/${added.length}`;
+    const fallbackId = `${prefix}/${added.length}`;
     if (batch) return encodePart(batch.id, task, fallbackId);
-    return encodeTask(isPlainObject(task) && task['id'] === undefined ? { ...task, id: fallbackId } : task);
+    if (task instanceof Uint8Array) return encodeTask(task);
+    refuseContainer(task);
+    return encodeTask(isPlainObject(task) && !hasId(task) ? { ...task, id: fallbackId } : task);
   };
   return {
     tasks: added,
@@ -32,7 +43,7 @@ export function createSpawned(id: string | Buffer, batch: PartMark | undefined):
       const ids: string[] = [];
       for (const task of tasks) {
         const one = encode(task);
-        bytes += one.raw.length;
+        bytes += Buffer.byteLength(one.raw);
         if (added.length >= MAX_TASKS || bytes > MAX_BYTES)
           throw new RangeError(
             `a task can add ${MAX_TASKS} tasks of ${MAX_BYTES} bytes in all: let one of these add the others`,
@@ -46,4 +57,14 @@ export function createSpawned(id: string | Buffer, batch: PartMark | undefined):
       closed = true;
     },
   };
+}
+
+/** A longer id is cut, characters. */
+const LONG_ID = 100;
+
+/** What the ids of added tasks begin with: the task's own, and where that is long, or bytes, a digest of it, so that no two tasks share one. */
+function idPrefix(id: string | Buffer): string {
+  if (typeof id === 'string' && id.length <= LONG_ID) return id;
+  const digest = createHash('sha256').update(id).digest('base64url').slice(0, 22);
+  return `${shortId(id, LONG_ID)}${digest}`;
 }

@@ -21,7 +21,7 @@ from ._parts import (
 )
 from ._results import As, Outcome, check_as, outcome
 from ._steps import Arg, Client, Commands, Ended, Part, Script, Steps, error_of
-from .errors import BadBatch, BatchCancelled, BatchExists, MillraceError, NotEnded
+from .errors import BadBatch, BatchCancelled, BatchExists, MillraceError, NotEnded, short
 
 Tasks: TypeAlias = Iterable[object] | AsyncIterable[object]
 TasksT = TypeVar("TasksT", bound=Tasks)
@@ -97,10 +97,42 @@ def nested(
     return Nested(tasks, then, on_failure, id)
 
 
+class PartIds:
+    """The ids of a batch's parts while they are added, as `queue/batches/part-ids.ts` keeps them: of several with one id, the first is added."""
+
+    def __init__(self, batch: str) -> None:
+        self._prefix = f"{batch}:"
+        self._given: set[str | bytes] = set()
+        self._own_at: set[int] = set()
+
+    def add(self, number: int, id: str | bytes) -> bool:
+        """``number``: of the part, from 0. Returns whether no part before it has the id."""
+        own = id != f"{self._prefix}{number}"
+        if own:
+            self._own_at.add(number)
+        if id in self._given or (own and self._is_made_before(number, id)):
+            return False
+        if own:
+            self._given.add(id)
+        return True
+
+    def _is_made_before(self, number: int, id: str | bytes) -> bool:
+        """Whether an earlier part was given this id, because it had none."""
+        if not isinstance(id, str) or not id.startswith(self._prefix):
+            return False
+        digits = id[len(self._prefix) :]
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 16) or str(int(digits)) != digits:
+            return False
+        return int(digits) < number and int(digits) not in self._own_at
+
+
 class Adder:
     """Adds one batch. Raises ``BadBatch``, ``BatchExists`` and ``BatchCancelled``."""
 
-    def __init__(self, part: Part, id: str, policy: str, then: Then | None, is_random: bool) -> None:
+    def __init__(
+        self, part: Part, id: str, policy: str, then: Then | None, is_random: bool, joins: bool = False
+    ) -> None:
+        """``joins``: ``then`` becomes a part of its batch in the step that begins this one."""
         self.id = id
         self._part = part
         self._then = then
@@ -113,9 +145,12 @@ class Adder:
                 "thenId": then.id if then else None,
                 "thenBatch": outer.batch if outer else None,
                 "thenSize": outer.size if outer else None,
+                "joins": 1 if joins else None,
+                "unique": 1,
                 "resultName": part.keys.result,
             }
         )
+        self._ids = PartIds(id)
         self._tasks: list[Encoded] = []
         self._bytes = 0
         self._count = 0
@@ -127,15 +162,17 @@ class Adder:
     def put(self, task: object) -> bool:
         """Keeps a part for the next `flush`. Returns whether that is due."""
         encoded = encode_part(self.id, task, self._next_id())
+        if not self._ids.add(self._count - 1, encoded.id):
+            return False
         self._tasks.append(encoded)
         self._bytes += len(encoded.raw)
         return len(self._tasks) >= CHUNK_TASKS or self._bytes >= CHUNK_BYTES
 
-    def flush(self, last: bool = False, registered: Sequence[str] = ()) -> Steps[None]:
-        """Sends what is kept. ``registered``: ids of parts without a task of their own."""
+    def flush(self, last: bool = False) -> Steps[None]:
+        """Sends what is kept."""
         tasks, self._tasks, self._bytes = self._tasks, [], 0
         self._number += 1
-        ids: list[Arg] = [*(task.id for task in tasks), *registered]
+        ids: list[Arg] = [task.id for task in tasks]
         part = self._part
         if part.results_apart and ids:
             yield Commands([("HDEL", part.keys.result, *ids)])
@@ -147,7 +184,7 @@ class Adder:
         self._size = reply[0]
 
     def nest(self, inner: Nested[Any]) -> Steps[Adder]:
-        """What adds a batch that is a part of this one: its ``then`` is registered before it begins, as it may be over in no time."""
+        """What adds a batch that is a part of this one: the step that begins it makes its ``then`` a part."""
         fallback_id = self._next_id()
         id = check_batch_id(fallback_id if inner.id is None else inner.id)
         if inner.then is None:
@@ -160,8 +197,13 @@ class Adder:
         part = encode_part(self.id, plain.raw, f"{id}:then")
         then = encode_then(id, part.raw.decode())
         check_part_id(self.id, then.id)
-        yield from self.flush(registered=[then.id])
-        return Adder(self._part, id, policy, then, False)
+        if not self._ids.add(self._count - 1, then.id):
+            raise BadBatch(
+                f'"then" of batch "{id}" has the id of another part of batch "{self.id}", "{short(then.id)}": give it one of its own'
+            )
+        if self._tasks or self._number == 0:
+            yield from self.flush()
+        return Adder(self._part, id, policy, then, False, joins=True)
 
     def end(self) -> Steps[Batch]:
         """All parts have been put."""

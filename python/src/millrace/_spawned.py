@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterable
 
 from ._encode import Encoded, encode_task, has_id
@@ -11,6 +13,7 @@ from .errors import short
 
 MAX_TASKS = 1_000
 MAX_BYTES = 1 << 20
+LONG_ID = 100
 
 
 class Spawned:
@@ -20,7 +23,7 @@ class Spawned:
         mark = mark_of(value)
         self._batch = mark.batch if mark else None
         self._mark_bytes = len(to_json({"batch": {"id": mark.batch}}).encode()) if mark else 0
-        self._id = short(id)
+        self._id = _prefix(id)
         self._count = 0
         self._bytes = 0
 
@@ -47,3 +50,11 @@ class Spawned:
         if isinstance(value, dict) and not has_id(value):
             return encode_task({**value, "id": fallback_id})
         return encode_task(task)
+
+
+def _prefix(id: str | bytes) -> str:
+    """What the ids of added tasks begin with; of a long id, or bytes, with a digest, so that no two tasks share one."""
+    if isinstance(id, str) and len(id) <= LONG_ID:
+        return id
+    digest = hashlib.sha256(id if isinstance(id, bytes) else id.encode(errors="replace")).digest()
+    return f"{short(id)}{base64.urlsafe_b64encode(digest).decode()[:22]}"

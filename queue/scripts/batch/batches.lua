@@ -4,7 +4,8 @@
 -- A batch is a hash `batch:ID` (queue/batches/record.ts has its fields). Parts are counted by id, so that the same part may end twice:
 --   added parts (the library's) are in the set `batch-left:ID` until they have ended;
 --   of declared ones, whose tasks name the size, those that have ended are in `batch-ended:ID`.
--- `batch-ids:ID` lists the ids of the parts, `batch-failed:ID` those that failed, `batch-inner:ID` the batches whose `then` is a part.
+-- `batch-ids:ID` lists the ids of the parts, `batch-failed:ID` those that failed, `batch-inner:ID` the batches whose `then` is a part,
+-- `batch-known:ID` has the ids of those that tasks added.
 -- `batches` has the id of each batch by the time when its record is deleted, +inf while it is open.
 --
 -- Whoever ends the last part concludes the batch in the same step: the `then` task is pushed, or becomes a dead letter, or is reported as
@@ -64,7 +65,7 @@ local function batches_of(queue, result, base, shown)
   -- Begins the record of a batch. `size`: of declared parts.
   local function create(id, size, about)
     local b = {id = id, key = key('batch', id), size = size or 0, declared = size, policy = about.policy or 'wait',
-      result = shown or result}
+      result = about.result or shown or result or ''}
     call('HSET', b.key, 'size', b.size, 'created', now, 'at', now, 'result', b.result)
     if size then call('HSET', b.key, 'declared', size) end
     call('ZADD', BATCHES, '+inf', id)
@@ -79,21 +80,26 @@ local function batches_of(queue, result, base, shown)
     return call('SCARD', key('batch-left', b.id))
   end
 
-  -- those of these ids that have not ended, each once
-  local function unended(b, ids)
-    local fresh, seen = {}, {}
+  -- those of these ids that are members of a set, with `is` = 1, or are not, with 0; each once
+  local function among(kind, id, ids, is)
+    local some, seen = {}, {}
     for from = 1, #ids, 2000 do
       local to = math.min(from + 1999, #ids)
-      local found = call('SMISMEMBER', key(b.declared and 'batch-ended' or 'batch-left', b.id), unpack(ids, from, to))
+      local found = call('SMISMEMBER', key(kind, id), unpack(ids, from, to))
       for i = from, to do
-        local open = (found[i - from + 1] == 1) ~= (b.declared ~= nil)
-        if open and not seen[ids[i]] then
+        if found[i - from + 1] == is and not seen[ids[i]] then
           seen[ids[i]] = true
-          fresh[#fresh + 1] = ids[i]
+          some[#some + 1] = ids[i]
         end
       end
     end
-    return fresh
+    return some
+  end
+
+  -- those of these ids that have not ended, each once
+  local function unended(b, ids)
+    if b.declared then return among('batch-ended', b.id, ids, 0) end
+    return among('batch-left', b.id, ids, 1)
   end
   self.unended = unended
 
@@ -102,6 +108,8 @@ local function batches_of(queue, result, base, shown)
     if #ids == 0 then return 0 end
     if not b.declared then return many('SREM', key('batch-left', b.id), ids) end
     local fresh = unended(b, ids)
+    -- a batch has no more parts than its size, whatever clients push
+    for i = #fresh, left(b) + 1, -1 do fresh[i] = nil end
     if #fresh == 0 then return 0 end
     many('SADD', key('batch-ended', b.id), fresh)
     many('RPUSH', key('batch-ids', b.id), fresh)
@@ -138,7 +146,7 @@ local function batches_of(queue, result, base, shown)
     call('HDEL', b.key, 'open')
     call('ZADD', BATCHES, now + KEPT, b.id)
     call('ZREM', CANCELLED, mark(b.id))
-    call('UNLINK', key('batch-left', b.id), key('batch-inner', b.id))
+    call('UNLINK', key('batch-left', b.id), key('batch-inner', b.id), key('batch-known', b.id))
     if not b['then'] then return end
     local id, outer, raw = b.thenId, b.thenBatch, with_parts(b)
     if outer then call('SREM', key('batch-inner', outer), b.id) end
@@ -161,7 +169,8 @@ local function batches_of(queue, result, base, shown)
       call('HSET', ERRORS, id, cjson.encode(about))
     end
     if outer then
-      settle(outer, {[state == 'failed' and 'failed' or 'cancelled'] = {id}}, {size = tonumber(b.thenSize), why = {[id] = about.error}})
+      settle(outer, {[state == 'failed' and 'failed' or 'cancelled'] = {id}},
+        {size = tonumber(b.thenSize), why = {[id] = about.error}, result = b.result})
     end
   end
 
@@ -186,7 +195,8 @@ local function batches_of(queue, result, base, shown)
       local other = read(inner)
       if other and not other.over and not other.state then
         stop(other, 'cancelling', 'batch "' .. b.id .. '" was cancelled')
-        conclude_if_done(other)
+        -- it may be over, with those inside of it
+        conclude_if_done(read(inner))
       end
     end
   end
@@ -229,28 +239,39 @@ local function batches_of(queue, result, base, shown)
   end
   self.settle = settle
 
-  -- Adds parts. Returns which of them are new: a part that has been added and has not ended is not added again.
-  self.add = function(b, ids)
-    local fresh = {}
-    if b.declared then
-      fresh = unended(b, ids)
-    else
-      local known, waiting = {}, unended(b, ids)
-      for _, id in ipairs(waiting) do known[id] = true end
-      for _, id in ipairs(ids) do
-        if not known[id] then
-          known[id] = true
-          fresh[#fresh + 1] = id
-        end
-      end
-      if #fresh > 0 then
-        many('SADD', key('batch-left', b.id), fresh)
-        many('RPUSH', key('batch-ids', b.id), fresh)
+  -- Adds parts. Returns which of them are new: a part that has been added is not added again, unless it has ended and `by` is missing.
+  -- `by`: who adds them. 'client': each id is given once. 'task': they are remembered, as a task that runs twice adds them twice;
+  -- 'person': they may be those of any part of before.
+  self.add = function(b, ids, by)
+    local KNOWN = key('batch-known', b.id)
+    if by == 'person' and call('HSETNX', b.key, 'known', 1) == 1 then
+      for from = 0, call('LLEN', key('batch-ids', b.id)) - 1, 2000 do
+        many('SADD', KNOWN, call('LRANGE', key('batch-ids', b.id), from, from + 1999))
       end
     end
-    b.size = b.size + #fresh
-    if #fresh > 0 then call('HINCRBY', b.key, 'size', #fresh) end
+    local fresh = ids
+    if (by and by ~= 'client') or call('EXISTS', KNOWN) == 1 then
+      fresh = among('batch-known', b.id, ids, 0)
+      if b.declared then fresh = unended(b, fresh) end
+      if #fresh > 0 then many('SADD', KNOWN, fresh) end
+    elseif not by then
+      fresh = among('batch-left', b.id, ids, 0)
+    end
+    if #fresh == 0 then return fresh end
+    local added = #fresh
+    if not b.declared then
+      added = many('SADD', key('batch-left', b.id), fresh)
+      many('RPUSH', key('batch-ids', b.id), fresh)
+    end
+    b.size = b.size + added
+    call('HINCRBY', b.key, 'size', added)
     return fresh
+  end
+
+  -- Ends a batch that is being cancelled without those of its parts that have not ended.
+  self.abandon = function(b)
+    call('HINCRBY', b.key, 'cancelled', left(b))
+    conclude(b)
   end
 
   -- A dead letter was dropped, so that its part cannot be retried any more.
@@ -258,6 +279,7 @@ local function batches_of(queue, result, base, shown)
     local b = type(id) == 'string' and type(part) == 'string' and read(id)
     if not b or b.over or call('SMISMEMBER', key('batch-failed', id), part)[1] == 0 then return end
     local failed = finish(b, {part})
+    call('SREM', key('batch-failed', id), part)
     if failed > 0 then call('HINCRBY', b.key, 'failed', failed) end
     conclude_if_done(b)
   end

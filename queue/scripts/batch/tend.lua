@@ -1,5 +1,6 @@
 -- Looks after batches: deletes the records of those that ended long ago, and counts parts that ended without being counted, because a plain
--- worker ran them, or one of an earlier version. Such a part has a result or an error.
+-- worker ran them, or one of an earlier version. Such a part has a result or an error. Parts of a cancelled batch that can be nowhere, as
+-- the queue has been empty for long or was deleted, or were never pushed, count as cancelled.
 --
 -- KEYS  1 queue  2 result  3 errors  4 stats
 -- ARGV  1 how long a batch must be still before it is looked at, ms  2 maximum number of parts to look at
@@ -11,7 +12,7 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local old = redis.call('ZRANGEBYSCORE', BATCHES, '-inf', now, 'LIMIT', 0, 20)
 for _, id in ipairs(old) do
-  for _, kind in ipairs({'batch', 'batch-left', 'batch-ended', 'batch-failed', 'batch-ids', 'batch-inner'}) do
+  for _, kind in ipairs({'batch', 'batch-left', 'batch-ended', 'batch-failed', 'batch-ids', 'batch-inner', 'batch-known'}) do
     redis.call('UNLINK', base .. kind .. ':' .. id)
   end
   redis.call('ZREM', BATCHES, id)
@@ -27,7 +28,23 @@ if which and not b then
   redis.call('ZREM', BATCHES, which)
   return 1
 end
-if now - (tonumber(redis.call('HGET', b.key, 'at')) or 0) < tonumber(ARGV[1]) then return 0 end
+local still = now - (tonumber(redis.call('HGET', b.key, 'at')) or 0)
+if still < tonumber(ARGV[1]) then return 0 end
+
+-- Whether no task of the queue waits, runs, is delayed or set aside.
+local function is_empty()
+  for key, command in pairs({[KEYS[1]] = 'LLEN', [base .. 'delayed'] = 'ZCARD', [base .. 'suspects'] = 'LLEN'}) do
+    if redis.pcall(command, key) ~= 0 then return false end
+  end
+  for _, held in ipairs(redis.call('HVALS', base .. 'load')) do
+    if held ~= '0' then return false end
+  end
+  return true
+end
+if b.state and still >= 12 * tonumber(ARGV[1]) and is_empty() then
+  batches.abandon(b)
+  return 1
+end
 local ids, most = {}, tonumber(ARGV[2])
 if b.declared then
   -- parts that are named ID:0, ID:1, … can be guessed

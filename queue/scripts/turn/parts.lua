@@ -19,12 +19,21 @@ local function parts_of_turn()
     end
   end
 
-  -- of declared parts, those that the batch has no room for
+  -- of declared parts, those that the batch has no room for, beside those of this turn that have it already
+  local rooms = {}
   local function beyond(b, ids)
-    local found, fresh = {}, batches.unended(b, ids)
-    local room = b.over and 0 or b.size - call('SCARD', base .. 'batch-ended:' .. b.id)
-    for i = room + 1, #fresh do found[fresh[i]] = true end
-    return found
+    local room = rooms[b.id]
+    if not room then
+      room = {left = b.over and 0 or b.size - call('SCARD', base .. 'batch-ended:' .. b.id), none_for = {}}
+      rooms[b.id] = room
+    end
+    for _, id in ipairs(batches.unended(b, ids)) do
+      if room.none_for[id] == nil then
+        room.none_for[id] = room.left <= 0
+        room.left = room.left - 1
+      end
+    end
+    return room.none_for
   end
 
   -- Before anything is written: finds the ids of each group, and makes dead letters of results of parts that cannot be.
@@ -57,6 +66,7 @@ local function parts_of_turn()
       end
       group.done = kept
     end
+    for _, spawned in ipairs(turn.spawned or none) do spawned.parent = bytes(turn.results[2 * spawned.result - 1]) end
     if not next(bad) then return nil end
     local receipts, results, letters = {}, {}, {}
     for _, letter in ipairs(dead) do letters[#letters + 1] = letter end
@@ -75,6 +85,14 @@ local function parts_of_turn()
     turn.receipts, turn.results, dead = receipts, results, letters
   end
 
+  -- Whether these are not all ids that a task's own id begins, but some that a person has given.
+  local function has_own(parent, ids)
+    for _, id in ipairs(ids) do
+      if string.sub(id, 1, #parent + 1) ~= parent .. '/' then return true end
+    end
+    return false
+  end
+
   -- Adds the tasks that came with results, to the batches of those: before their parts end.
   local function spawn()
     local batch_of = {}
@@ -83,23 +101,28 @@ local function parts_of_turn()
     end
     for at, spawned in ipairs(turn.spawned or none) do
       if not spawned.dropped then
-        local ids, raws, wanted = spawned.ids, {}, nil
+        local ids, raws, cleared, wanted = spawned.ids, {}, {}, nil
         for i, id in ipairs(ids) do ids[i] = bytes(id) end
         local group = batch_of[at]
         local b = group and batches.read(group.id)
         if not b and group and group.size then b = batches.create(group.id, group.size, group) end
         if b and not b.over then
           wanted = {}
-          for _, id in ipairs(batches.add(b, ids)) do wanted[id] = true end
+          local by = has_own(spawned.parent, ids) and 'person' or 'task'
+          for _, id in ipairs(batches.add(b, ids, by)) do wanted[id] = true end
         end
         for i, raw in ipairs(spawned.raws) do
-          if not wanted or wanted[ids[i]] then raws[#raws + 1] = bytes(raw) end
+          if not wanted or wanted[ids[i]] then
+            raws[#raws + 1], cleared[#cleared + 1] = bytes(raw), ids[i]
+            -- of several with one id, the first
+            if wanted then wanted[ids[i]] = nil end
+          end
         end
         if #raws > 0 then
           -- what an earlier task of the same id left
-          if not s.no_hash then slices('HDEL', RESULT, ids) end
-          slices('HDEL', ERRORS, ids)
-          if s.with_marks then slices('ZREM', CANCELLED, ids) end
+          if not s.no_hash then slices('HDEL', RESULT, cleared) end
+          slices('HDEL', ERRORS, cleared)
+          if s.with_marks then slices('ZREM', CANCELLED, cleared) end
           slices('LPUSH', QUEUE, raws)
           s.arrived = s.arrived + #raws
         end

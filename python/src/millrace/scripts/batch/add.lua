@@ -3,17 +3,18 @@
 --
 -- KEYS  1 queue  2 result  3 errors  4 cancelled  5 stats
 -- ARGV  1 id of the batch  2 a text that only its client knows  3 number of the chunk, from 1  4 1 if it is the last one
---       5 packed: {policy, then, thenId, thenBatch, resultName}  6 number of ids  7 number of tasks
---       then ids of parts, then their tasks: as many of the first ids have one, the others are added by whoever ends them (a batch inside
---       of this one)
--- Returns  {parts of the batch, tasks pushed}; {-1} if the id is taken; {-2, why} if the batch was cancelled; {-3} if the server does not
---          know what it should, because it lost writes; {-4} if the queue is being moved, and the batch has to begin in its new place. Then
---          nothing was changed.
+--       5 packed: {policy, then, thenId, thenBatch, joins, unique, resultName}; with `joins`, the `then` task becomes a part of the batch
+--       `thenBatch` in the step that begins this one; with `unique`, the client gives each id once in the whole batch
+--       6 number of ids  7 number of tasks
+--       then ids of parts, then their tasks: as many of the first ids have one, the others are added by whoever ends them
+-- Returns  {parts of the batch, tasks pushed}; {-1} if the id is taken; {-2, why} if the batch was cancelled, or the one that it joins;
+--          {-3} if the server does not know what it should, because it lost writes; {-4} if the queue is being moved, and the batch has to
+--          begin in its new place. Then nothing was changed.
 local base = string.sub(KEYS[5], 1, -6)
 local about = cmsgpack.unpack(ARGV[5])
 local batches = batches_of(KEYS[1], KEYS[2], base, about.resultName)
-local id, number, ids, tasks = ARGV[1], tonumber(ARGV[3]), {}, tonumber(ARGV[7])
-for i = 8, 7 + tonumber(ARGV[6]) do ids[#ids + 1] = ARGV[i] end
+local id, number, count, tasks = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local by = about.unique and 'client' or nil
 -- fails here, before any write, if the queue key has another type
 redis.call('LLEN', KEYS[1])
 local b = batches.read(id)
@@ -22,30 +23,39 @@ chunk = tonumber(chunk) or 0
 if number == 1 and b and adder ~= ARGV[2] then return {-1} end
 if number > 1 and (not b or adder ~= ARGV[2] or number > chunk + 1) then return {-3} end
 if b and number <= chunk then return {b.size, 0} end
-if b and (b.state or b.over) then
-  return {-2, redis.call('HGET', b.key, 'why') or 'it was cancelled'}
+local function why_over(of)
+  return {-2, redis.call('HGET', of.key, 'why') or 'it was cancelled'}
 end
+if b and (b.state or b.over) then return why_over(b) end
 if not b then
   if redis.call('EXISTS', base .. 'move') == 1 then return {-4} end
+  local outer = about.joins and batches.read(about.thenBatch)
+  if about.joins and not outer then return {-3} end
+  if outer and (outer.state or outer.over) then return why_over(outer) end
+  if outer then batches.add(outer, {about.thenId}, by) end
   b = batches.create(id, nil, about)
   redis.call('HSET', b.key, 'adder', ARGV[2], 'open', 1)
   b.open = '1'
 end
 redis.call('HSET', b.key, 'chunk', number)
-local fresh, wanted = batches.add(b, ids), {}
-for _, part in ipairs(fresh) do wanted[part] = true end
-local cleared, raws = {}, {}
-for i, part in ipairs(ids) do
-  if wanted[part] then
-    wanted[part] = nil
-    cleared[#cleared + 1] = part
-    if i <= tasks then raws[#raws + 1] = ARGV[7 + #ids + i] end
+local ids, raws = {unpack(ARGV, 8, 7 + count)}, {}
+local fresh = batches.add(b, ids, by)
+if #fresh == count then
+  raws = {unpack(ARGV, 8 + count, 7 + count + tasks)}
+else
+  local wanted = {}
+  for _, part in ipairs(fresh) do wanted[part] = true end
+  for i = 1, tasks do
+    if wanted[ids[i]] then
+      wanted[ids[i]] = nil
+      raws[#raws + 1] = ARGV[7 + count + i]
+    end
   end
 end
-if #cleared > 0 then
+if #fresh > 0 then
   -- what earlier tasks of these ids left; a result key of another type is reported by workers
   for key, remove in pairs({ [KEYS[2]] = 'HDEL', [KEYS[3]] = 'HDEL', [KEYS[4]] = 'ZREM' }) do
-    if redis.call('EXISTS', key) == 1 then redis.pcall(remove, key, unpack(cleared)) end
+    if redis.call('EXISTS', key) == 1 then redis.pcall(remove, key, unpack(fresh)) end
   end
 end
 if #raws > 0 then redis.call('LPUSH', KEYS[1], unpack(raws)) end

@@ -1,0 +1,269 @@
+/** Batches with parts, ids and `then` tasks that nobody would write on purpose, or exactly on purpose. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Redis } from 'ioredis';
+import { partMarkOf } from '../../queue/batch-mark.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { nested, openQueue, type Queue } from '../../queue/queue.ts';
+import { parseTask } from '../../queue/task.ts';
+import { tendBatches } from '../../queue/workers/sweep.ts';
+import type { TaskContext } from '../../worker/task/handler.ts';
+import { settledOf } from '../../queue/outcomes/settled.ts';
+import { eventually } from '../support/eventually.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
+import { freshKeys, startHandWorker } from '../support/turns.ts';
+import { startWorker, type TestWorker } from '../support/workers.ts';
+
+let server: RedisServer;
+let redis: Redis;
+beforeAll(async () => {
+  server = await startRedis();
+  redis = server.client();
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+function open(keys: QueueKeys): Queue {
+  return openQueue({ redis: server.url, queue: keys.queue, result: keys.result });
+}
+
+type Handler = (task: { readonly spawns?: readonly unknown[] }, context: TaskContext) => unknown;
+
+/** Runs tasks one at a time and notes their bytes; a task adds those that it names. */
+function work(keys: QueueKeys, ran: string[], handler: Handler = () => 'done'): TestWorker {
+  return startWorker(server, keys, {
+    handler: (task, context) => {
+      ran.push(String(context.raw));
+      const { spawns } = task as { readonly spawns?: readonly unknown[] };
+      if (spawns) context.spawn(spawns);
+      return handler(task as object, context);
+    },
+  });
+}
+
+async function over(queue: Queue, id: string) {
+  return await eventually(async () => {
+    const view = await queue.batch.show(id);
+    expect(['ended', 'failed', 'cancelled']).toContain(view?.state);
+    return view;
+  });
+}
+
+describe('the task that follows', () => {
+  const numbers = '"big":12345678901234567890,"one":1.0,"huge":1e400,"zero":-0,"small":1E-7';
+
+  test.each([
+    [`{${numbers}}`, `{"id":"b:then",${numbers},"parts":`],
+    [`{"id":12345678901234567890}`, '{"id":12345678901234567890,"parts":'],
+    ['{"id":null,"k":1}', '{"id":"b:then","k":1,"parts":'],
+    [`{"id":1e400}`, '{"id":"b:then","parts":'],
+    ['{ "deep" : [[{"n":1.50}]] }', '{"id":"b:then","deep":[[{"n":1.50}]],"parts":'],
+    ['" {\\"n\\": 1.0} "', '{"id":"b:then","n":1.0,"parts":'],
+  ])('of a plain client, %s', async (then, expected) => {
+    const keys = freshKeys();
+    const ran: string[] = [];
+    await redis.lpush(keys.queue, `{"id":"a","batch":{"then":1,"id":"b","size":1,"then":${then}}}`);
+    await using _worker = work(keys, ran);
+    await eventually(() => expect(ran.length).toBe(2));
+    expect(ran[1]?.slice(0, expected.length)).toBe(expected);
+  });
+
+  test('given to the library as text or bytes', async () => {
+    const keys = freshKeys();
+    await using queue = open(keys);
+    const ran: string[] = [];
+    await using _worker = work(keys, ran);
+    for (const [id, then] of Object.entries({ a: `{${numbers}}`, b: Buffer.from(`{${numbers}}`) }))
+      await queue.batch([{}], { id, then });
+    await eventually(() => {
+      expect(ran.find((raw) => raw.startsWith(`{"id":"a:then",${numbers},"parts"`))).toBeDefined();
+      expect(ran.find((raw) => raw.startsWith(`{"id":"b:then",${numbers},"parts"`))).toBeDefined();
+    });
+  });
+
+  test.each([
+    [
+      'a task that is nested too deeply',
+      `{"a":${'['.repeat(20_000)}${']'.repeat(20_000)}}`,
+      /nested too deeply/,
+    ],
+    ['a part of the same batch', { batch: { id: 'b' } }, /is a part of that batch itself/],
+    ['a Map', new Map([['kind', 'merge']]), /a task cannot be Map/],
+    ['bytes that are no text', Buffer.of(0xff), /a task cannot be Buffer/],
+  ])('%s is refused', async (_, then, why) => {
+    await using queue = open(freshKeys());
+    await expect(queue.batch([{}], { id: 'b', then })).rejects.toThrow(why);
+  });
+
+  test('a message shows a part of what it is about', async () => {
+    const keys = freshKeys();
+    const deep = `${'['.repeat(20_000)}${']'.repeat(20_000)}`;
+    await redis.lpush(
+      keys.queue,
+      ...[deep, `"${'y'.repeat(100_000)}"`].map((size) => `{"id":"a","batch":{"id":"b","size":${size}}}`),
+    );
+    await using _worker = work(keys, []);
+    await eventually(async () => {
+      const letters = await redis.lrange(keys.dead, 0, -1);
+      const headers = letters.map((letter) => letter.split('\n')[0] ?? '');
+      expect(
+        headers.filter((header) => /is the number of its parts/.test(header) && header.length < 500).length,
+      ).toBe(2);
+    });
+  });
+});
+
+test('of parts with one id, one is added, however far apart they are', async () => {
+  const keys = freshKeys();
+  await using queue = open(keys);
+  const ran: string[] = [];
+  await using _worker = work(keys, ran);
+  async function* parts() {
+    yield { id: 'a' };
+    for (let n = 0; n < 1_000; n++) yield {};
+    await eventually(async () => expect(await redis.hexists(keys.result, 'a')).toBe(1));
+    yield* [{ id: 'a' }, { id: 'd:7' }];
+  }
+  expect(await queue.batch(parts(), { id: 'd', then: {} })).toMatchObject({ size: 1_001 });
+  await over(queue, 'd');
+  expect(await queue.batch.show('d')).toMatchObject({ state: 'ended', succeeded: 1_001 });
+});
+
+test('no turn counts more parts than a batch has', async () => {
+  const keys = freshKeys();
+  await using queue = open(keys);
+  const part = (id: string, more: object = {}): string =>
+    JSON.stringify({ id, batch: { id: 'b', size: 2, ...more } });
+  await redis.lpush(keys.queue, part('x', { then: { kind: 'merge' } }), part('y'), part('z'));
+  const worker = await startHandWorker(redis, keys);
+  const { tasks } = await worker.turn({ want: 5 });
+  const finished = tasks.map((delivery) => {
+    const { id, value } = parseTask(delivery.raw);
+    const batch = partMarkOf(value, id, delivery.raw);
+    if (!batch) throw new Error(`${String(id)} is no part`);
+    const outcome = { kind: 'result', value: 'done' } as const;
+    return { delivery, id, attempt: 1, serviceMs: 1, outcome, batch };
+  });
+  await worker.turn({ settled: settledOf(finished, worker.id) });
+  expect(await queue.batch.show('b')).toMatchObject({ state: 'ended', size: 2, succeeded: 2 });
+  expect(await redis.lrange(keys.dead, 0, -1)).toEqual([
+    expect.stringContaining('all of its 2 parts have ended already'),
+  ]);
+});
+
+test('a batch inside of another one that cannot begin leaves no part that would be waited for', async () => {
+  const keys = freshKeys();
+  await using queue = open(keys);
+  await using _worker = work(keys, []);
+  for (const [id, inner] of Object.entries({ empty: [], wrong: ['text'] })) {
+    await expect(queue.batch([{}, nested(inner, { then: {} })], { id, then: {} })).rejects.toThrow();
+    expect(await over(queue, id)).toMatchObject({ state: 'cancelled', left: 0 });
+  }
+});
+
+describe('tasks that tasks add', () => {
+  /** Parts that the library adds, and those that a plain client pushes. */
+  async function begin(
+    how: string,
+    keys: QueueKeys,
+    queue: Queue,
+    parts: readonly { readonly id: string }[],
+  ) {
+    if (how === 'library') await queue.batch(parts, { id: 'b', then: { kind: 'merge' } });
+    else {
+      const mark = { id: 'b', size: parts.length, then: { kind: 'merge' } };
+      await redis.lpush(keys.queue, ...parts.map((part) => JSON.stringify({ ...part, batch: mark })));
+    }
+  }
+  const idsOf = (ran: readonly string[]): string[] =>
+    ran.map((raw) => (JSON.parse(raw) as { id: string }).id);
+
+  test.each(['library', 'plain'])('long ids of tasks do not make equal ids (%s)', async (how) => {
+    const keys = freshKeys();
+    await using queue = open(keys);
+    const ran: string[] = [];
+    await using _worker = work(keys, ran);
+    const parts = ['1', '2'].map((end) => ({ id: `${'u'.repeat(120)}${end}`, spawns: [{}] }));
+    await begin(how, keys, queue, parts);
+    expect(await over(queue, 'b')).toMatchObject({ state: 'ended', size: 4, succeeded: 4 });
+    expect(new Set(idsOf(ran)).size).toBe(5);
+  });
+
+  test.each(['library', 'plain'])(
+    'an id that several give is one part, also when it has ended (%s)',
+    async (how) => {
+      const keys = freshKeys();
+      await using queue = open(keys);
+      const ran: string[] = [];
+      await using _worker = work(keys, ran);
+      // as a crawler would: each page names the others, and the first one
+      const page = (id: string, ...others: unknown[]) => ({ id, spawns: others });
+      const last = page('c', { id: 'a' }, { id: 'd' }, { id: 'd' });
+      await begin(how, keys, queue, [page('a', page('b', last), { id: 'd' })]);
+      expect(await over(queue, 'b')).toMatchObject({ state: 'ended', size: 4, succeeded: 4 });
+      await eventually(() => expect(idsOf(ran).toSorted()).toEqual(['a', 'b', 'b:then', 'c', 'd']));
+      expect((await redis.hkeys(keys.result)).toSorted()).toEqual(['a', 'b', 'b:then', 'c', 'd']);
+    },
+  );
+
+  test('a part that runs twice adds its tasks once', async () => {
+    const keys = freshKeys();
+    await using queue = open(keys);
+    const mark = { id: 'b', size: 2, then: {} };
+    const raws = ['p', 'q'].map((id) => JSON.stringify({ id, spawns: [{}, {}], batch: mark }));
+    await redis.lpush(keys.queue, ...raws, ...raws);
+    await using _worker = work(keys, []);
+    expect(await over(queue, 'b')).toMatchObject({ state: 'ended', size: 6, succeeded: 6 });
+  });
+
+  test('binary tasks add tasks with ids of their own', async () => {
+    const keys = freshKeys();
+    await using _worker = work(keys, [], (task, { spawn }) => {
+      if (Buffer.isBuffer(task)) spawn([{}]);
+    });
+    await redis.lpush(keys.queue, Buffer.of(0xff), Buffer.of(0xfe));
+    await eventually(async () => expect(await redis.hlen(keys.result)).toBe(4));
+  });
+});
+
+test.each(['library', 'plain'])(
+  'a cancelled batch whose parts are nowhere is over when the queue has been empty for long (%s)',
+  async (how) => {
+    const keys = freshKeys();
+    await using queue = open(keys);
+    if (how === 'library') {
+      await queue.batch([{}, {}], { id: 'b', then: {} });
+      await redis.del(keys.queue);
+    } else {
+      await redis.lpush(keys.queue, JSON.stringify({ id: 'a', batch: { id: 'b', size: 2, then: {} } }));
+      const worker = await startHandWorker(redis, keys);
+      const { tasks } = await worker.turn({ want: 1 });
+      const [task] = tasks;
+      if (!task) throw new Error('it was not taken');
+      const mark = { id: 'b', size: 2, then: { id: 'b:then', raw: '{"id":"b:then"}' } };
+      const parts = [{ mark, results: [0], dead: [], cancelled: [], spawned: [] }];
+      await worker.turn({ settled: { results: [{ receipt: task.receipt, id: 'a', value: '' }], parts } });
+    }
+    await queue.batch.cancel('b');
+    await redis.lpush(keys.queue, 'another');
+    await tendBatches(redis, keys, 0);
+    expect(await queue.batch.show('b')).toMatchObject({ state: 'cancelling' });
+    await redis.del(keys.queue);
+    await tendBatches(redis, keys, 0);
+    expect(await queue.batch.show('b')).toMatchObject({ state: 'cancelled', left: 0 });
+  },
+);
+
+test('of dead letters that a batch waits for, those that were dropped do not count', async () => {
+  const keys = freshKeys();
+  await using queue = open(keys);
+  await using _worker = startWorker(server, keys, {
+    deadLetters: { max: 1, maxAgeMs: undefined },
+    retry: { attempts: 1, backoff: { initialMs: 1, maxMs: 1, jitter: false } },
+    handler: () => {
+      throw new Error('no');
+    },
+  });
+  await queue.batch([{}, {}, {}], { id: 'b', then: {} });
+  await eventually(async () =>
+    expect(await queue.batch.show('b')).toMatchObject({ failed: 2, waiting: 1, left: 1 }),
+  );
+});
