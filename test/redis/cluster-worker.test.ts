@@ -3,7 +3,7 @@ import calculateSlot from 'cluster-key-slot';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openClusterLinks } from '../../queue/connection/cluster/links.ts';
 import { awaitReplicas, NotReplicated } from '../../queue/connection/durability.ts';
-import { openQueue } from '../../queue/queue.ts';
+import { openQueue, TaskExpired } from '../../queue/queue.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { partitionKeys } from '../../queue/partitions.ts';
 import { createLeaseKeepers } from '../../worker/lease/lease.ts';
@@ -39,6 +39,21 @@ test('plain names: the result hash is on another primary, and plain clients see 
   await pusher.lpush(keys.queue, 'd');
   expect((await resultsOf(reader, keys.result, 4))['d']).toBe('done d');
   expect(worker.epochs).toBe(1);
+});
+
+test('unique tasks and those that expire, whose results are on another primary', async () => {
+  const keys = await keysApart();
+  await using queue = openQueue({ redis: cluster.address, queue: keys.queue, result: keys.result });
+  await queue.enqueue({ id: 'a' }, { unique: 'k', expiresInMs: 3_600_000 });
+  expect(await queue.enqueueUnique({ id: 'b' }, { unique: 'k' })).toEqual({ id: 'a', duplicate: true });
+  await queue.enqueue({ id: 'late' }, { unique: 'late', expiresAt: new Date(1.6e12) });
+  await using _worker = startWorker(cluster, keys, { handler: () => 'ok' });
+  expect(await queue.result('a')).toBe('ok');
+  await expect(queue.result('late')).rejects.toThrow(TaskExpired);
+  const redis = await cluster.clientOf(keys.queue);
+  await eventually(async () => expect(await redis.exists(keys.unique('k'), keys.unique('late'))).toBe(0));
+  expect(await queue.dead.requeue({ ids: ['late'] })).toBe(1);
+  expect(await queue.result('late')).toBe('ok');
 });
 
 test('a batch, plain or of the library, whose results are on another primary than its parts', async () => {
