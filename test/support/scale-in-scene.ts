@@ -57,6 +57,7 @@ export function scene(
       return Promise.resolve({ ...now, ...(how === 'fresh' ? it.fresh : it.late) });
     },
     raise: (replicas) => {
+      if (it.meanwhile) return Promise.resolve(false);
       log.push(`raise ${replicas}`);
       it.wanted = replicas;
       return Promise.resolve(true);

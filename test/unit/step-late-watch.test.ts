@@ -42,6 +42,15 @@ describe('a watch that lags', () => {
     expect((await it.next()).scaled).toEqual({ from: 2, to: 1 });
   });
 
+  test('nothing is raised after such a change either, and the next step follows soon', async () => {
+    const it = scene({ a: 'busy 1' });
+    it.work = 3;
+    it.meanwhile = true;
+    expect(await it.next()).toMatchObject({ scaled: undefined, requeueInMs: 100 });
+    it.meanwhile = false;
+    expect((await it.next()).scaled).toEqual({ from: 1, to: 3 });
+  });
+
   test('counts that keep differing are reported after ten seconds', async () => {
     const it = scene({ a: 'drained 0', b: 'busy 1' });
     it.work = 1;
