@@ -7,6 +7,7 @@ import { peers, type Peer } from '../simulate/peers.ts';
 import { addHandlerFlags } from '../worker/flags/handler-flags.ts';
 import { partitionsOption } from '../worker/flags/partitions-option.ts';
 import { addAccessFlags } from './access/access-flags.ts';
+import { addLimitFlags } from './access/limit-options.ts';
 import type { CommandLog } from './terminal/command-log.ts';
 import { outputOption } from './terminal/output.ts';
 import type { MapFlags } from './map/map.ts';
@@ -14,7 +15,11 @@ import type { SimulateFlags } from './simulate/simulate.ts';
 
 /** `env`: the environment that workers are started with. */
 export function addDev(command: Command, env: NodeJS.ProcessEnv, log: CommandLog): void {
-  headed('Tasks:', headed('Redis:', command, withOptions(QUEUE_OPTIONS)), addHandlerFlags)
+  headed(
+    'Limits:',
+    headed('Tasks:', headed('Redis:', command, withOptions(QUEUE_OPTIONS)), addHandlerFlags),
+    addLimitFlags,
+  )
     .addOption(
       partitionsOption(
         'split the queue into this many lists, <queue>:{0} to <queue>:{n-1} (default: 1)',

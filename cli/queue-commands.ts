@@ -3,6 +3,7 @@ import { Option, type Command } from 'commander';
 import { MAX_PARTITIONS } from '../queue/partitions.ts';
 import { duration, integer } from '../runtime/program.ts';
 import { addAccessFlags, type AccessFlags } from './access/access-flags.ts';
+import { addLimitFlags } from './access/limit-options.ts';
 import { addDestinationFlags } from './access/destination.ts';
 import type { ExplainFlags } from './commands/explain.ts';
 import type { MoveFlags } from './commands/move.ts';
@@ -69,6 +70,13 @@ export function addQueueCommands(command: Define, log: CommandLog): void {
     },
   );
 
+  addLimits(
+    command(
+      'limits',
+      'show, set or remove the limits of a queue: how many tasks begin in a time and run at once',
+    ),
+  );
+
   addAccessFlags(command('workers', 'list the workers of a queue and what they are doing'), 'argument')
     .option('--tasks', 'also list the ids of the tasks that each one holds')
     .addOption(outputOption())
@@ -95,6 +103,28 @@ export function addQueueCommands(command: Define, log: CommandLog): void {
     .action(async (workers: string[], flags: import('./commands/drain.ts').DrainFlags) => {
       const { drain } = await import('./commands/drain.ts');
       await drain(workers, flags);
+    });
+}
+
+const LIMIT_EXAMPLES = `
+Examples:
+  millrace limits --queue mail                                   show them, and what they hold back
+  millrace limits --queue mail --rate 100/s --max-running 20
+  millrace limits --queue mail --key-field customer --key-rate 5/s --key-max-running 1
+  millrace limits --queue mail --rate none
+  millrace limits --queue mail --remove
+
+What is not given stays as it is. Limits of a pool are changed in its spec.`;
+
+function addLimits(command: Command): void {
+  addLimitFlags(addAccessFlags(command, 'argument'))
+    .option('--remove', 'remove all of them')
+    .option('--force', 'also where a pool has set them; it sets them again, if it is still there')
+    .addOption(outputOption())
+    .addHelpText('after', LIMIT_EXAMPLES)
+    .action(async (_pool: string | undefined, flags: import('./commands/limits.ts').LimitsFlags) => {
+      const { limits } = await import('./commands/limits.ts');
+      await limits(flags);
     });
 }
 

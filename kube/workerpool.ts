@@ -61,6 +61,8 @@ export interface WorkerPoolSpec {
   readonly schedules?: ScheduleSpec[];
   /** Tasks that are pushed at set times. */
   readonly crons?: CronSpec[];
+  /** How many tasks of each queue begin in a time and run at once. */
+  readonly limits?: LimitsSpec;
   readonly retry: RetrySpec;
   /** Workers wait for this many replicas of Redis after each turn; by default, for none. */
   readonly durability?: { readonly replicas: number; readonly timeout: Duration };
@@ -137,6 +139,20 @@ export interface CronSpec {
   readonly concurrencyPolicy: ConcurrencyPolicy;
   /** Nothing is pushed, and nothing is missed. */
   readonly suspend: boolean;
+}
+
+/** See queue/limits/definition.ts. At least one of the limits is set. */
+export interface LimitsSpec {
+  /** `100/s`, `5/m`, `20/h`. */
+  readonly rate?: string;
+  readonly burst?: number;
+  readonly concurrency?: number;
+  readonly perKey?: {
+    readonly field: string;
+    readonly rate?: string;
+    readonly burst?: number;
+    readonly concurrency?: number;
+  };
 }
 
 export const Missed = { Skip: 'Skip', Last: 'Last', All: 'All' } as const;
@@ -251,6 +267,8 @@ export interface WorkerPoolStatus {
   readonly schedules?: string[];
   /** The last task of each cron task, and when the next one is due. */
   readonly crons?: CronStatus[];
+  /** The limits that were written to the queues: `100/s, 20 at once`. */
+  readonly limits?: string;
   readonly lastScaleTime?: string;
   /** The last decision, human-readable: `0→3: 12 waiting, 0 in flight, 5 tasks a replica`. */
   readonly lastDecision?: string;

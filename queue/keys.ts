@@ -73,6 +73,22 @@ export interface QueueKeys {
   batchKnown(id: string): string;
   /** HASH: cron task → its state, as JSON; for 400 days. See crons.ts. */
   readonly crons: string;
+  /** HASH: limits of how many tasks begin in a time and run at once, and who has set them. See limits/definition.ts. */
+  readonly limits: string;
+  /** HASH: limit time, the bucket of the queue's rate, and how many tasks are held; while there are limits. See limits/slots.lua. */
+  readonly limitState: string;
+  /** HASH: receipt, `|`, worker → key: tasks in flight that count for a limit of their key. */
+  readonly limitSlots: string;
+  /** HASH: key → number of its tasks in flight. */
+  readonly limitRunning: string;
+  /** ZSET: key → number of its tasks that are held until it may go on. */
+  readonly held: string;
+  /** ZSET: key → when its first held task may be tried, ms of limit time. */
+  readonly heldDue: string;
+  /** LIST: held tasks of a key: past, `|`, raw task; the oldest on the right. */
+  heldTasks(key: string): string;
+  /** STRING: the bucket of a key's rate, until it is full again. */
+  limitRate(key: string): string;
   /** HASH: epoch, state and description of one worker. */
   worker(id: string): string;
   /** HASH: receipt → raw task. */
@@ -136,6 +152,14 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     batchInner: (id) => `${base}:batch-inner:${id}`,
     batchKnown: (id) => `${base}:batch-known:${id}`,
     crons: `${base}:crons`,
+    limits: `${base}:limits`,
+    limitState: `${base}:limit-state`,
+    limitSlots: `${base}:limit-slots`,
+    limitRunning: `${base}:limit-running`,
+    held: `${base}:held`,
+    heldDue: `${base}:held-due`,
+    heldTasks: (key) => `${base}:held-tasks:${key}`,
+    limitRate: (key) => `${base}:limit-rate:${key}`,
     worker: (id) => `${base}:worker:${id}`,
     inflight: (id) => `${base}:inflight:${id}`,
     carried: (id) => `${base}:carried:${id}`,

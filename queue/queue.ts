@@ -14,6 +14,7 @@ import { checkDurability, type Durability } from './connection/durability.ts';
 import { createEncoder, dueIn, type EnqueueOptions, type TaskEncoder } from './enqueue-options.ts';
 import type { QueueView } from './inspect.ts';
 import { openBatches, type Batches } from './batches/batches.ts';
+import { openLimits, type Limits } from './limits/open-limits.ts';
 import { queueKeys, type QueueKeys } from './keys.ts';
 import type { DeadLetters } from './dead-letters.ts';
 import { createBatchPusher } from './parts/batch-pusher.ts';
@@ -56,6 +57,9 @@ export {
   TaskFailed,
   type ResultOptions,
 } from './results/results.ts';
+export { BadLimits, describeLimits, type KeyLimits, type QueueLimits } from './limits/definition.ts';
+export { LimitsOfPool, type LimitedKey, type LimitsView } from './limits/limits.ts';
+export type { ChangeOptions, Limits } from './limits/open-limits.ts';
 export { parseTask, type IdOf, type ParsedTask, type TaskId } from './task.ts';
 export { WrongKeyType, type QueueCounters, type QueueSample } from './pool/sample.ts';
 export { credentialsFrom } from './connection/credential-files.ts';
@@ -144,6 +148,11 @@ export interface Queue extends AsyncDisposable {
    * `batch.results` say what became of one. See docs/batches.md.
    */
   readonly batch: Batches;
+  /**
+   * `limits.set({ rate: '100/s', concurrency: 20, perKey: { field: 'customer', concurrency: 1 } })`: how many tasks may begin in a time and run
+   * at once. See docs/limits.md.
+   */
+  readonly limits: Limits;
   /** `dead(20)` lists the newest dead letters; `dead.find`, `dead.requeue` and `dead.drop` work on chosen ones. */
   readonly dead: DeadLetters;
   close(): Promise<void>;
@@ -218,6 +227,7 @@ export function openQueue(options: QueueOptions = {}): Queue {
       return resumed.includes(true);
     },
     batch: openBatches(parts),
+    limits: openLimits(all),
     dead: deadInParts(parts),
     close,
     [Symbol.asyncDispose]: close,

@@ -78,7 +78,7 @@ export async function dev(
     },
   });
   await using dashboard = await openDashboard(flags.dashboard, spec, log);
-  const { crons } = spec;
+  const { crons, limits } = spec;
   const pool = {
     redis,
     queues,
@@ -86,6 +86,7 @@ export async function dev(
     policy,
     dryRun,
     crons,
+    limits,
     target,
     pool: devPool(names),
     pollMs: POLL_MS,

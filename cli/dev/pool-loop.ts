@@ -9,6 +9,8 @@ import { createSampler } from '../../controller/sample/sampler.ts';
 import type { Sampler } from '../../controller/sample/sampler.ts';
 import type { Sampled } from '../../controller/sample/sampled.ts';
 import { cronQueueOf, runCrons, type CronsState } from '../../controller/act/crons.ts';
+import type { QueueLimits } from '../../queue/limits/definition.ts';
+import { setLimits } from '../../queue/limits/limits.ts';
 import { drainsOf } from '../../controller/act/scale-in.ts';
 import { isActive, nothingKept, soonest, step, type Kept, type Step } from '../../controller/act/step.ts';
 import type { Target } from '../../controller/act/target.ts';
@@ -31,6 +33,8 @@ export interface PoolLoopOptions {
   readonly dryRun?: boolean;
   /** Cron tasks, pushed to the first queue. */
   readonly crons?: readonly CronSpec[] | undefined;
+  /** Of each queue. */
+  readonly limits?: QueueLimits | undefined;
   /** Ids of tasks of crons that were pushed. */
   readonly onCrons?: (ids: readonly string[]) => void;
   /** The name, `namespace/name`, under which the timeline and the decisions are recorded in Redis; without it, nothing is. */
@@ -71,6 +75,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   let closed = false;
   const cronsState: CronsState = new Map();
   let cronsStatus: readonly CronStatus[] = [];
+  let limited = options.limits === undefined || options.dryRun === true;
 
   const poll = options.pollMs === undefined ? {} : { pollMs: options.pollMs };
   const sampler = createSampler({ address: options.redis, log, ...poll, onSample: kick });
@@ -106,11 +111,20 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
     return nextInMs;
   }
 
+  /** As soon as Redis can be reached. */
+  async function keepLimits(sampled: Sampled): Promise<void> {
+    if (limited || sampled.kind === 'unknown') return;
+    for (const keys of queues)
+      await setLimits(sampler.redisOf(keys), keys, options.limits ?? {}, 'millrace dev');
+    limited = true;
+  }
+
   /** Never rejects. */
   async function act(): Promise<void> {
     const sampled = sampler.latest(ID);
     const times = { now: systemClock.elapsed(), wall: systemClock.now() };
     try {
+      await keepLimits(sampled);
       const made = await step({
         policy,
         sampled,

@@ -12,8 +12,10 @@ import { formatDuration, parseDuration } from '../../runtime/duration.ts';
 import { MAX_RESULT_BYTES } from '../../worker/task/encode.ts';
 import type { HandlerFlags } from '../../worker/flags/handler-flags.ts';
 import { UsageError } from '../../runtime/program.ts';
+import { checkLimits, type QueueLimits } from '../../queue/limits/definition.ts';
+import { changed, hasChanges, type LimitFlags } from '../access/limit-flags.ts';
 
-export interface DevFlags extends HandlerFlags {
+export interface DevFlags extends HandlerFlags, LimitFlags {
   readonly min?: number;
   readonly max?: number;
   readonly tasksPerReplica?: number;
@@ -73,6 +75,7 @@ export function devSettings(
     ...given('concurrency', flags.concurrency),
     ...given('minReplicas', flags.min),
     ...given('maxReplicas', flags.max),
+    ...given('limits', limitsIn(flags, pool)),
     scaling: {
       ...(pool ?? laptop).scaling,
       ...given('tasksPerReplica', flags.tasksPerReplica),
@@ -137,12 +140,24 @@ export function devSettings(
   }
 }
 
+/** What flags and the file say together. Throws `UsageError`. */
+function limitsIn(flags: DevFlags, pool: Partial<WorkerPoolSpecInput> | undefined): QueueLimits | undefined {
+  const limits = hasChanges(flags) ? changed(pool?.limits ?? {}, flags) : pool?.limits;
+  if (limits === undefined || Object.keys(limits).length === 0) return undefined;
+  try {
+    return checkLimits(limits, hasChanges(flags) ? 'limits' : 'spec.limits');
+  } catch (error) {
+    throw new UsageError((error as Error).message, { cause: error });
+  }
+}
+
 function partitionsIn(
   { queue, partitions }: DevFlags,
-  { queues, partitions: number }: WorkerPoolSpec,
+  { queues, partitions: number, limits }: WorkerPoolSpec,
 ): readonly number[] | undefined {
   const numbers = partitions ?? (number === undefined ? [] : [number]);
   if (!numbers.some((one) => one > 1)) return undefined;
+  if (limits) throw new UsageError('a queue in partitions has no limits: omit --partitions, or the limits');
   if (queues && queue === undefined)
     throw new UsageError('several queues cannot have partitions: name one with --queue, or omit partitions');
   return numbers;

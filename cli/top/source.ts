@@ -191,7 +191,8 @@ async function findAll(primaries: () => Promise<readonly Redis[]>): Promise<stri
 /** Workers are registered in each list, and may be busy in several. */
 async function sampleOf(redisOf: RedisOf, queues: readonly QueueKeys[]): Promise<QueueSample> {
   const samples = await Promise.all(queues.map((keys) => sampleQueue(redisOf(keys), keys)));
-  return { ...combineSamples(samples), busy: Math.max(...samples.map(({ busy }) => busy)) };
+  const { limits: _, ...sample } = combineSamples(samples);
+  return { ...sample, busy: Math.max(...samples.map(({ busy }) => busy)) };
 }
 
 /** Rates are computed from the difference to the previous read. */

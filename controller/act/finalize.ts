@@ -18,6 +18,7 @@ import { readTexts } from '../../queue/scripts/read.ts';
 import { reap, rejoin } from '../../queue/workers/reap.ts';
 import { within } from '../../queue/connection/connection.ts';
 import { POOL_LABEL } from './deployment.ts';
+import { dropLimits } from './limits.ts';
 import { findDeployment } from './find-deployment.ts';
 import { selectorText } from './known-deployment.ts';
 import { listPods, memberOf } from './pods.ts';
@@ -65,6 +66,7 @@ export async function finalize(input: FinalizeInput): Promise<number | undefined
     }
   } else await cancelAllDrains(input);
   await removeRecords(input);
+  await removeLimits(input);
   const others = finalizers.filter((finalizer) => finalizer !== FINALIZER);
   await api.pools.setFinalizers({ namespace, name }, others, resourceVersion, { signal });
   return undefined;
@@ -123,6 +125,14 @@ async function removeRecords({ pool, redis }: FinalizeInput): Promise<void> {
     ),
   );
   await within(ANSWER_TIMEOUT_MS, removing, 'UNLINK').catch(() => undefined);
+}
+
+/** Other workers of its queues are not to be held to limits that nobody can change. */
+async function removeLimits({ pool, redis: link }: FinalizeInput): Promise<void> {
+  if (!link || link.source || (!pool.spec.limits && pool.status?.limits === undefined)) return;
+  const { queues, sampler } = link;
+  const dropping = dropLimits({ pool: keyOf(pool), queues, redisOf: sampler.redisOf });
+  await within(ANSWER_TIMEOUT_MS, dropping, 'removing limits').catch(() => undefined);
 }
 
 /** Deletes the Deployment, pods first. `false` if it is gone, or was never this pool's. */

@@ -166,7 +166,9 @@ function pauseNote({ sampled, partitioned }: Pick<StepInput, 'sampled' | 'partit
 
 /** Tasks beyond a limit of their queue need no workers either. */
 function limitNote(sampled: Sampled): string {
-  const { blocked = 0 } = sampled.kind === 'known' ? sampled.sample : {};
+  const { blocked = 0, limits } = sampled.kind === 'known' ? sampled.sample : {};
+  if (blocked > 0 && limits !== undefined)
+    return `; ${blocked} more wait for the limits of their queue (${limits})`;
   return blocked === 0
     ? ''
     : `; ${blocked} more wait, because their queue limits how many run, or start in a time`;

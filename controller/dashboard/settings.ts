@@ -59,8 +59,23 @@ export function settingsOf(spec: WorkerPoolSpec, showTasks: boolean): SettingsGr
       ['deadLetters.max', deadLetters.max],
       ['deadLetters.maxAge', deadLetters.maxAge],
       ...(spec.crons ?? []).map((cron) => cronEntry(cron, showTasks)),
+      ...limitEntries(spec.limits),
       ['durability', durability && `${durability.replicas} replicas within ${durability.timeout}`],
     ]),
+  ];
+}
+
+function limitEntries(limits: WorkerPoolSpec['limits']): SettingsEntry[] {
+  if (!limits) return [];
+  const { rate, burst, concurrency, perKey } = limits;
+  return [
+    ['limits.rate', rate],
+    ['limits.burst', burst],
+    ['limits.concurrency', concurrency],
+    ['limits.perKey.field', perKey?.field],
+    ['limits.perKey.rate', perKey?.rate],
+    ['limits.perKey.burst', perKey?.burst],
+    ['limits.perKey.concurrency', perKey?.concurrency],
   ];
 }
 

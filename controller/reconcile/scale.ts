@@ -11,6 +11,7 @@ import { Mode, type WorkerPool } from '../../kube/workerpool.ts';
 import { pauseAdded } from '../act/pause-added.ts';
 import { act, targetOf } from '../act/act.ts';
 import { cronQueueOf, runCrons, type CronsDone } from '../act/crons.ts';
+import { keepLimits } from '../act/limits.ts';
 import type { DeploymentTarget } from '../act/deployment-target.ts';
 import { isActive, soonest, type Step } from '../act/step.ts';
 import { connectPool } from '../connect/connect.ts';
@@ -56,18 +57,19 @@ export async function scale(
     return undefined;
   followPartitions(context, pool, state, sampled);
   const crons = await runPoolCrons(context, { pool, state, link, sampled, trouble });
+  const limits = await keepPoolLimits(context, { pool, state, link, sampled, trouble });
   const acted = await decideAndAct(context, {
     pool,
     state,
     link,
     sampled,
-    trouble: trouble ?? crons.trouble,
+    trouble: trouble ?? crons.trouble ?? limits.trouble,
   });
   state.connect.blind = sampled.kind === 'unknown';
   followPods(context, acted);
   const { target, step } = acted;
   if (target && step) passOn(context, acted, target, step);
-  return report(context, acted, crons);
+  return report(context, acted, crons, limits.kept);
 }
 
 /** Connects the pool and records the link to its queues. Rejects as `connectPool` does. */
@@ -139,6 +141,34 @@ async function runPoolCrons(
     if (trouble) return { trouble };
     log.warn({ pool: keyOf(pool), err: error }, 'tasks of crons cannot be pushed now; retrying');
     return { nextInMs: TROUBLE_RETRY_MS };
+  }
+}
+
+interface LimitsKept {
+  /** Known only where the queues could be written to. */
+  readonly kept?: { readonly text: string | undefined };
+  /** They cannot be written; the pool is scaled all the same. */
+  readonly trouble?: Trouble;
+}
+
+/** Writes the limits of the pool to its queues. Never rejects. */
+async function keepPoolLimits(
+  { log }: ReconcileContext,
+  { pool, link, sampled }: Progress,
+): Promise<LimitsKept> {
+  const { limits, mode } = pool.spec;
+  const formerly = pool.status?.limits !== undefined;
+  if ((!limits && !formerly) || !link || link.source || sampled.kind === 'unknown' || mode === Mode.DryRun)
+    return {};
+  const { queues, sampler } = link;
+  try {
+    const input = { pool: keyOf(pool), limits, formerly, queues, redisOf: sampler.redisOf };
+    return { kept: { text: await keepLimits(input) } };
+  } catch (error) {
+    const trouble = troubleOf(error);
+    if (trouble) return { trouble };
+    log.warn({ pool: keyOf(pool), err: error }, 'the limits of a pool cannot be written now; retrying');
+    return {};
   }
 }
 
@@ -237,7 +267,12 @@ function passOn(
   );
 }
 
-async function report(context: ReconcileContext, acted: Acted, crons: CronsRun): Promise<number | undefined> {
+async function report(
+  context: ReconcileContext,
+  acted: Acted,
+  crons: CronsRun,
+  limits: LimitsKept['kept'],
+): Promise<number | undefined> {
   const { clock, reporter, claims } = context;
   const { pool, state, link, sampled, target, step, trouble } = acted;
   // what another library gave up is counted, and kept there
@@ -256,6 +291,7 @@ async function report(context: ReconcileContext, acted: Acted, crons: CronsRun):
     partitions: partitionsSeen(context, state, sampled),
     applier: state.act.applier,
     crons: crons.status,
+    limits,
     selector: target?.selector,
     applied: target?.applied,
     now: new Date(clock.now()),

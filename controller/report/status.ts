@@ -13,6 +13,8 @@ export interface StatusInput extends ConditionsInput {
   readonly applied?: { readonly wanted: string; readonly made: string } | undefined;
   /** `undefined` where they could not be looked at: what was known stays. */
   readonly crons?: readonly CronStatus[] | undefined;
+  /** The limits that its queues have of it, human-readable; `undefined` where that is not known. */
+  readonly limits?: { readonly text: string | undefined } | undefined;
   readonly wake: string;
   readonly now: Date;
 }
@@ -31,6 +33,7 @@ export function statusOf(input: StatusInput): WorkerPoolStatus {
     conditions: mergeConditions(before.conditions ?? [], observed, generation, now),
     ...partitionStatus(input),
     ...cronStatus(input),
+    ...limitsStatus(input),
     ...(selector !== undefined && { selector }),
     ...(input.applied && { applied: `${input.applied.wanted}.${input.applied.made}` }),
   };
@@ -60,6 +63,12 @@ export function statusOf(input: StatusInput): WorkerPoolStatus {
   if (scaled || turned || !before.lastDecision || causeChanged(before, decision))
     Object.assign(status, { lastDecision: decision.reason, lastCause: decision.cause });
   return status;
+}
+
+function limitsStatus({ pool: { status }, limits }: StatusInput): object {
+  if (!limits) return {};
+  const { text } = limits;
+  return text === undefined ? (status?.limits === undefined ? {} : { limits: null }) : { limits: text };
 }
 
 function cronStatus({ pool: { spec, status }, crons }: StatusInput): object {

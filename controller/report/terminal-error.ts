@@ -2,6 +2,7 @@
 import { KubeError } from '../../kube/errors.ts';
 import { MissingSecret } from '../connect/address.ts';
 import { TargetTaken } from '../act/other-writers.ts';
+import { LimitsOfPool } from '../../queue/limits/limits.ts';
 import { NoTarget } from '../act/target.ts';
 import { InvalidAnnotation } from '../decide/pause.ts';
 import type { Sampled } from '../sample/sampled.ts';
@@ -19,6 +20,7 @@ export function troubleOf(error: unknown): Trouble | undefined {
   if (error instanceof NoTarget) return { reason: 'NoTarget', message: error.message };
   if (error instanceof TargetTaken) return { reason: 'TargetTaken', message: error.message };
   if (error instanceof InvalidAnnotation) return { reason: 'InvalidAnnotation', message: error.message };
+  if (error instanceof LimitsOfPool) return { reason: 'LimitsTaken', message: error.message };
   if (error instanceof KubeError && error.refused) return { reason: 'Refused', message: error.message };
   if (error instanceof RangeError) return { reason: 'InvalidSpec', message: error.message };
   return undefined;

@@ -93,10 +93,19 @@ export function isOften(entry: Entry, now: number): boolean {
   const { active, sampled } = entry;
   // no wake reports that a queue was resumed
   const paused = sampled.kind === 'known' && sampled.sample.pausedQueues > 0;
+  // nor that a task came which limits let begin, where others wait for them
+  const limited =
+    sampled.kind === 'known' && sampled.sample.limits !== undefined && (sampled.sample.blocked ?? 0) > 0;
   // where no worker reports, only the sampler's reads end leases
   const silent = sampled.kind === 'known' && sampled.sample.silent;
   return (
-    active || sampled.kind === 'unknown' || paused || silent || isVain(entry) || nextEventAt(entry) <= now
+    active ||
+    sampled.kind === 'unknown' ||
+    paused ||
+    limited ||
+    silent ||
+    isVain(entry) ||
+    nextEventAt(entry) <= now
   );
 }
 

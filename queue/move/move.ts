@@ -30,6 +30,7 @@ import {
 import { copyCancelMarks, returnCancelMarks, type CopiedMarks } from './cancel-marks.ts';
 import { moveExpiry, moveHash } from './copies.ts';
 import { moveCrons } from './crons.ts';
+import { refuseWhatStays } from './refusals.ts';
 import { copyPause, endPause, moveRecords, type Records } from './records.ts';
 import { MoveRefused, openSide, type Side, type SideName } from './side.ts';
 import { describeHoldings, survey, type Holdings } from './survey.ts';
@@ -199,7 +200,7 @@ async function claimAll(source: Side, destination: Side, options: MoveOptions): 
     for (const plan of options.plans) {
       const claimed = await claim(source, plan.from, process, leaseMs);
       plans.push({ ...plan, claimed });
-      await refuseBatches(source, destination, claimed);
+      await refuseWhatStays(source, destination, claimed);
       samePlace = await sees(destination, claimed);
       // a list of the new number of partitions stays what it is
       if (!samePlace || !plan.to.some(({ queue }) => queue === plan.from.queue)) continue;
@@ -221,22 +222,6 @@ async function claimAll(source: Side, destination: Side, options: MoveOptions): 
     await end();
     throw error;
   }
-}
-
-/** Parts are counted where their batch began. A move that has begun keeps new batches from beginning (batch/add.lua). */
-async function refuseBatches(source: Side, destination: Side, claimed: Claim): Promise<void> {
-  const { keys, resumed } = claimed;
-  const redis = source.at(keys.queue);
-  const open = await source.ask(redis.zrangebyscore(keys.batches, '+inf', '+inf', 'LIMIT', 0, 4));
-  if (open.length === 0) return;
-  if (!resumed) await endMove(source, destination, claimed, []);
-  const named = `${open.slice(0, 3).join(', ')}${open.length > 3 ? ', …' : ''}`;
-  throw new MoveRefused(
-    'source',
-    new Error(
-      `"${keys.queue}" has open batches (${named}), whose parts are counted there: wait until they have ended, or cancel them`,
-    ),
-  );
 }
 
 /** Whether the destination is the place in which this queue was claimed. */

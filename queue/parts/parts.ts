@@ -54,7 +54,7 @@ export async function inspectParts({ all }: Parts): Promise<QueueView> {
   const views = await Promise.all(all.map(({ redis, own }) => inspectQueue(redis, own)));
   const [only] = views;
   if (only && views.length === 1) return only;
-  const { runnable: _, pausedQueues: __, blocked: ___, ...sample } = combineSamples(views);
+  const { runnable: _, pausedQueues: __, blocked: ___, limits: ____, ...sample } = combineSamples(views);
   const workers = Map.groupBy(
     views.flatMap(({ workerList }) => workerList),
     ({ id }) => id,

@@ -1,13 +1,17 @@
 /** Combines the samples of a pool's queues. Pure. */
+import { describeLimits, parseRate } from '../limits/definition.ts';
+import type { LimitsSurvey } from '../limits/limits.ts';
 import type { QueueCounters, QueueSample } from './sample.ts';
 
-export interface PoolSample extends Omit<QueueSample, 'busy'> {
+export interface PoolSample extends Omit<QueueSample, 'busy' | 'limits'> {
   /** Waiting, due, and soon due tasks and suspects that workers may take: those of queues that are not paused. */
   readonly runnable: Pick<QueueSample, 'waiting' | 'due' | 'dueSoon' | 'suspects' | 'solitary'>;
   /** Number of paused queues. */
   readonly pausedQueues: number;
-  /** Of a source: tasks, waiting or due, that no further worker could take, because their queue has a limit of its own. */
+  /** Tasks, waiting or due, that no further worker could take, because their queue has a limit of its own. */
   readonly blocked?: number;
+  /** Those limits, where they are ours, human-readable. */
+  readonly limits?: string;
   /** Of several lists, each of them. */
   readonly lists?: readonly ListSample[];
 }
@@ -32,12 +36,64 @@ function ofOneList(queue: string, sample: QueueSample | undefined): ListSample {
   return { queue, waiting, inFlight, delayed, dead, workers, paused };
 }
 
-function ofOneQueue(sample: QueueSample): PoolSample {
+function ofOneQueue({ limits, ...sample }: QueueSample): PoolSample {
   const { paused, waiting, due, dueSoon, suspects, solitary } = sample;
-  const runnable = paused
-    ? { waiting: 0, due: 0, dueSoon: 0, suspects: 0, solitary: 0 }
-    : { waiting, due, dueSoon, suspects, solitary };
-  return { ...sample, runnable, pausedQueues: paused ? 1 : 0 };
+  if (paused)
+    return {
+      ...sample,
+      runnable: { waiting: 0, due: 0, dueSoon: 0, suspects: 0, solitary: 0 },
+      pausedQueues: 1,
+    };
+  if (limits) return { ...sample, ...withinLimits(sample, limits), pausedQueues: 0 };
+  return { ...sample, runnable: { waiting, due, dueSoon, suspects, solitary }, pausedQueues: 0 };
+}
+
+/**
+ * What limits let workers take: no more than may be in flight at once, or begin by the rate until the horizon, nor more than the rate
+ * keeps in flight with tasks as long as those of before.
+ */
+function withinLimits(
+  sample: Omit<QueueSample, 'limits'>,
+  { limits, soon, ready, could, nextAt }: LimitsSurvey,
+): Pick<PoolSample, 'runnable' | 'blocked' | 'limits' | 'nextDue'> {
+  const { waiting, due, dueSoon, suspects, solitary, inFlight, nextDue } = sample;
+  const room = Math.max(
+    0,
+    Math.min(
+      (limits.concurrency ?? Infinity) - inFlight,
+      soon ?? Infinity,
+      inFlightByRate(limits.rate, sample.counters) - inFlight,
+    ),
+  );
+  // suspects are counted among the waiting, and not in the list
+  const runs = Math.min(waiting, could + ready + suspects, room);
+  const runsDue = Math.min(due, room - runs);
+  const runnable = {
+    waiting: runs,
+    due: runsDue,
+    dueSoon: Math.min(dueSoon, room - runs - runsDue),
+    suspects: Math.min(suspects, runs),
+    solitary: Math.min(solitary, runs),
+  };
+  const blocked = waiting - runs + (due - runsDue);
+  const next = Math.min(nextDue ?? Infinity, (blocked > 0 ? nextAt : undefined) ?? Infinity);
+  return {
+    runnable,
+    blocked,
+    limits: describeLimits(limits),
+    nextDue: next === Infinity ? undefined : next,
+  };
+}
+
+/** The tasks that a rate keeps in flight, at least 1; without limit where none has finished yet. */
+function inFlightByRate(
+  rate: string | undefined,
+  { serviceUs, completed, failed, retried }: QueueCounters,
+): number {
+  const finished = completed + failed + retried;
+  if (rate === undefined || finished <= 0) return Infinity;
+  const { tasks, ms } = parseRate(rate, 'rate');
+  return Math.max(1, Math.ceil((tasks / ms) * (serviceUs / finished / 1e3)));
 }
 
 /** The same of samples of parts of a pool, whose servers may have different clocks. */
@@ -47,6 +103,8 @@ function mergeSamples(samples: readonly PoolSample[]): PoolSample {
   const now = Math.max(...samples.map((sample) => sample.now));
   const sum = (of: (sample: PoolSample) => number): number =>
     samples.reduce((total, sample) => total + of(sample), 0);
+  const blocked = sum((sample) => sample.blocked ?? 0);
+  const limits = [...new Set(samples.flatMap((sample) => sample.limits ?? []))];
   const earliest = (of: 'nextDue' | 'nextExpiry'): number | undefined => {
     const soonest = Math.min(...samples.map((sample) => (sample[of] ?? Infinity) - sample.now));
     return soonest === Infinity ? undefined : now + soonest;
@@ -89,5 +147,7 @@ function mergeSamples(samples: readonly PoolSample[]): PoolSample {
       solitary: sum(({ runnable }) => runnable.solitary),
     },
     pausedQueues: sum((sample) => sample.pausedQueues),
+    ...(blocked > 0 && { blocked }),
+    ...(limits.length > 0 && { limits: limits.join('; ') }),
   };
 }

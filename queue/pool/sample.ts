@@ -8,6 +8,7 @@ import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
 import { plainText, visible } from '../../runtime/plain-text.ts';
 import { asCount, asCounter, asList, asMoment, asText } from '../scripts/decode-reply.ts';
+import { decodeSurvey, type LimitsSurvey } from '../limits/limits.ts';
 import { script } from '../scripts/scripts.ts';
 import { SLOW_BUCKETS } from './slow-tasks.ts';
 
@@ -48,7 +49,7 @@ export const noCounters: QueueCounters = {
 export interface QueueSample {
   /** Redis time, ms. */
   readonly now: number;
-  /** Tasks in the queue, suspects included. */
+  /** Tasks in the queue, suspects and those that limits hold back beside it included. */
   readonly waiting: number;
   /** Tasks put aside to run beside nothing else. */
   readonly suspects: number;
@@ -83,6 +84,8 @@ export interface QueueSample {
   readonly leaving: number;
   /** All-time number of tasks in each bucket of slow ones: see slow-tasks.ts. */
   readonly slow: readonly number[];
+  /** The limits of the queue, and what they allow. */
+  readonly limits?: LimitsSurvey;
 }
 
 /**
@@ -92,7 +95,7 @@ export interface QueueSample {
 export async function sampleQueue(redis: Redis, keys: QueueKeys, horizonMs = 0): Promise<QueueSample> {
   const { queue, result, workers, load, delayed, dead, stats, paused, expiry, suspects, leaving } = keys;
   const all = [queue, result, workers, load, delayed, dead, stats, paused, expiry, suspects, leaving];
-  const read = [...all, keys.apart, keys.clock] as const;
+  const read = [...all, keys.apart, keys.clock, keys.limits] as const;
   const reply = await script(redis, 'sample')(...read, SLOW_BUCKETS, Math.round(horizonMs));
   checkTypes(read, reply);
   return decodeReply(keys, reply);
@@ -138,8 +141,9 @@ type Reply = readonly [
   apart: unknown,
   beside: unknown,
   silent: unknown,
+  limits: unknown,
 ];
-const VALUES: Reply['length'] = 23;
+const VALUES: Reply['length'] = 24;
 
 /** Throws `WrongKeyType` if sample.lua has found that one of our own keys holds something else. */
 function checkTypes(read: readonly string[], reply: unknown): void {
@@ -158,7 +162,8 @@ function decodeReply(keys: QueueKeys, reply: unknown): QueueSample {
   const [now, length, resultType, delayed, due, nextDue, dead, inFlight, busy, workers, expired, ...rest] =
     asList(reply, 'a sample', VALUES) as Reply;
   const [stats, paused, sweep, suspects, leaving, slow, nextExpiry, dueSoon, solitary, ...last] = rest;
-  const [apart, beside, silent] = last;
+  const [apart, beside, silent, limited] = last;
+  const limits = decodeSurvey(limited);
   if (typeof length !== 'number')
     throw new WrongKeyType(keys.queue, 'a list', plainText(asText(length, 'the length')));
   const type = asText(resultType, 'the type of the result key');
@@ -192,6 +197,7 @@ function decodeReply(keys: QueueKeys, reply: unknown): QueueSample {
     counters: Object.fromEntries(
       COUNTERS.map((name, i) => [name, asCounter(counters[i], name)]),
     ) as unknown as QueueCounters,
+    ...(limits && { limits }),
   };
 }
 

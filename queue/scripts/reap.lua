@@ -1,7 +1,7 @@
 -- Ends a worker's epoch and puts its tasks back at the front of the queue, in the order in which they were taken.
 --
 -- KEYS  1 queue  2 workers  3 worker  4 inflight  5 carried  6 wake  7 stats  8 history  9 load  10 progress
---       11 isolator  12 pasts  13 emptying  14 apart  15 clock
+--       11 isolator  12 pasts  13 emptying  14 apart  15 clock  16 limits
 -- ARGV  1 worker id
 --       2 condition: 'expired' (only if its lease has expired), 'any', or an epoch (only that one)
 --       3 reason: 'lost' (each task counts a delivery and is a suspect from now on, see turn/suspects.lua);
@@ -136,6 +136,12 @@ repeat
 until not raw
 for i = #woken, 1, -1 do redis.call('RPUSH', KEYS[1], woken[i]) end
 local moved, room = 0, ROOM
+-- of a queue with limits, tasks that others of their key wait for go in front of those
+local slots, field, t, names = nil, nil, nil, {}
+if redis.call('EXISTS', KEYS[16]) == 1 then
+  slots = slots_of(string.sub(KEYS[7], 1, -6))
+  field, t = redis.call('HGET', KEYS[16], 'field'), slots.limit_time(now)
+end
 for _, receipt in ipairs(receipts) do
   if room <= 0 then break end
   local raw = redis.call('HGET', KEYS[4], receipt)
@@ -152,11 +158,15 @@ for _, receipt in ipairs(receipts) do
     -- behind the last worker and the number of tasks lost with it
     if silent then past = past .. (string.find(last, ':', 1, true) and ':' or '::') .. silences end
   end
-  if past then remember(raw, past) end
-  redis.call('RPUSH', KEYS[1], raw)
+  if not (field and slots.hold_first(slots.task_key(field, raw), raw, past, t)) then
+    if past then remember(raw, past) end
+    redis.call('RPUSH', KEYS[1], raw)
+  end
   redis.call('HDEL', KEYS[4], receipt)
+  names[#names + 1] = receipt .. '|' .. ARGV[1]
   moved, room = moved + 1, room - #raw - OVERHEAD
 end
+if slots then slots.free(names, t) end
 if moved > 0 then
   tally(KEYS[7], 'taken', -moved)
   if not goodbye then tally(KEYS[7], 'recovered', moved) end

@@ -1,7 +1,7 @@
 -- A consistent sample of one queue.
 --
 -- KEYS  1 queue  2 result  3 workers  4 load  5 delayed  6 dead  7 stats  8 paused  9 expiry  10 suspects  11 leaving  12 apart
---       13 clock
+--       13 clock  14 limits
 -- ARGV  1 buckets of slow tasks (pool/slow-tasks.ts)  2 horizon for delayed tasks that fall due soon, ms
 -- Returns  {Redis time in ms, tasks waiting (suspects included) or an error message, type of the result key, delayed tasks, those
 --           of them that are due, when the next one falls due in ms or '', dead letters, tasks in flight,
@@ -12,7 +12,8 @@
 --           delayed tasks that fall due within the horizon, suspects that must run alone,
 --           workers that hold suspects and nothing else, suspects in flight there,
 --           whether there are workers, but none made a turn for so long that queue time (turn.lua) would stop advancing, and
---           none rests (rest.lua)};
+--           none rests (rest.lua),
+--           the limits of the queue and what they allow (limits/survey.lua), or nothing. What they hold back is among the waiting};
 --           where another key than the first two is of another type: {its position, its type}
 local function sample()
   local clock = redis.call('TIME')
@@ -48,6 +49,11 @@ local function sample()
   local silent = workers > 0 and heard and not expected and math.abs(now - heard) > most
   local slow = {}
   for i = 1, tonumber(ARGV[1]) do slow[i] = 'slow' .. i end
+  local limits = {}
+  if redis.call('EXISTS', KEYS[14]) == 1 then
+    limits = {survey(string.sub(KEYS[7], 1, -6), KEYS[14], KEYS[1], now, tonumber(ARGV[2]))}
+    if type(length) == 'number' then length = length + limits[2][3] end
+  end
   local next_due = redis.call('ZRANGE', KEYS[5], 0, 0, 'WITHSCORES')[2] or ''
   return {now, length, redis.call('TYPE', KEYS[2]).ok, redis.call('ZCARD', KEYS[5]),
     redis.call('ZCOUNT', KEYS[5], '-inf', now), next_due, redis.call('LLEN', KEYS[6]), inflight, busy,
@@ -59,13 +65,13 @@ local function sample()
     redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or '',
     redis.call('ZCOUNT', KEYS[5], '(' .. now, now + tonumber(ARGV[2])),
     math.max(0, math.min(suspects, tonumber(redis.call('HGET', KEYS[7], 'asideAlone') or 0) or 0)), apart, beside,
-    silent and 1 or 0}
+    silent and 1 or 0, limits}
 end
 
 local done, found = pcall(sample)
 if done then return found end
 local types = {[3] = 'zset', [4] = 'hash', [5] = 'zset', [6] = 'list', [7] = 'hash', [9] = 'zset', [10] = 'list', [11] = 'zset',
-  [12] = 'hash', [13] = 'hash'}
+  [12] = 'hash', [13] = 'hash', [14] = 'hash'}
 for i, key in ipairs(KEYS) do
   local kind = redis.call('TYPE', key).ok
   if types[i] and kind ~= 'none' and kind ~= types[i] then return {i, kind} end

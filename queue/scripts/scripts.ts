@@ -14,13 +14,13 @@ type Script = (...args: Arg[]) => Promise<unknown>;
 
 /** Number of keys of each script; `undefined`: the first argument is their number. */
 const arity = {
-  turn: 22,
+  turn: 23,
   register: 5,
-  reap: 15,
+  reap: 16,
   overdue: 2,
   rejoin: 6,
   rest: 10,
-  sample: 13,
+  sample: 14,
   cancel: 4,
   claim: 2,
   cron: 5,
@@ -49,6 +49,10 @@ const arity = {
   'move-drop': 1,
   'move-close': 1,
   'move-back': 5,
+  'limit-set': 6,
+  'limit-count': 2,
+  'limit-return': 4,
+  'limit-show': 3,
   'batch-add': 5,
   'batch-cancel': 3,
   'batch-tend': 4,

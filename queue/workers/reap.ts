@@ -65,6 +65,7 @@ export async function reapPiece(
     keys.emptying,
     keys.apart,
     keys.clock,
+    keys.limits,
     worker,
     whose,
     why,

@@ -136,7 +136,7 @@ export type TurnReply =
       readonly paused: boolean;
       readonly seen: number;
       readonly tasks: readonly Delivery[];
-      /** Time until the next delayed task falls due, ms. */
+      /** Time until the next delayed task falls due, or this worker may try again what limits hold back, ms. */
       readonly dueInMs: number | undefined;
       /** 0 when no task is marked as cancelled, else a number that changes with every mark. */
       readonly marks: number;
@@ -148,6 +148,8 @@ export type TurnReply =
       readonly aside: number;
       /** Of all requests sent under this number, the form of the one that was executed. */
       readonly form: number;
+      /** The queue has limits; `closed`: tasks wait there that may not begin for those of the queue. */
+      readonly limits?: 'open' | 'closed';
     };
 
 const noPast: Past = { attempts: 0, deliveries: 0 };
@@ -178,6 +180,7 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     keys.emptying,
     keys.apart,
     keys.clock,
+    keys.limits,
     ...turnArguments(request),
   )) as Reply;
   return decodeReply(epoch, reply);
@@ -200,6 +203,7 @@ type Reply =
       madeAt: number,
       aside: number,
       form: number,
+      limited?: number,
     ];
 
 /** What the receipts of an epoch begin with: see turn.lua. */
@@ -210,7 +214,8 @@ export function receiptPrefix(epoch: number): string {
 /** `epoch` is part of the receipts. */
 function decodeReply(epoch: number, reply: Reply): TurnReply {
   if (reply[0] === 0) return { kind: 'fenced' };
-  const [, now, length, orders, first, raws, pastList, dueIn, marks, apart, madeAt, aside, form] = reply;
+  const [, now, length, orders, first, raws, pastList, dueIn, marks, apart, madeAt, aside, form, limited] =
+    reply;
   const prefix = receiptPrefix(epoch);
   const pasts = new Map<number, Past>();
   for (let i = 0; i + 1 < pastList.length; i += 2)
@@ -233,6 +238,7 @@ function decodeReply(epoch: number, reply: Reply): TurnReply {
     madeAt,
     aside,
     form,
+    ...(limited !== undefined && { limits: limited === 2 ? 'closed' : 'open' }),
   };
 }
 

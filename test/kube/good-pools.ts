@@ -38,6 +38,18 @@ export const good: [what: string, spec: Json][] = [
     },
   ],
   [
+    'limits',
+    {
+      ...base,
+      limits: {
+        rate: '10/30s',
+        burst: 3,
+        concurrency: 20,
+        perKey: { field: 'customer', rate: '5/m', concurrency: 1 },
+      },
+    },
+  ],
+  [
     'crons',
     {
       ...base,

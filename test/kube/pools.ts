@@ -215,6 +215,23 @@ export const bad: [what: string, change: Json, message: string][] = [
     { source: { rq: { queues: ['a'] } }, crons: [{ name: 'a', schedule: '0 3 * * *', task: {} }] },
     'remove crons and use the scheduler of that library',
   ],
+  ['limits of nothing', { limits: {} }, 'limits limits nothing'],
+  ['a rate of zero', { limits: { rate: '0/s' } }, 'write a whole number of tasks'],
+  ['a rate in no unit', { limits: { rate: '5/fortnight' } }, 'write a whole number of tasks'],
+  ['a concurrency of zero', { limits: { concurrency: 0 } }, 'greater than or equal to 1'],
+  ['a burst of no rate', { limits: { burst: 5, concurrency: 1 } }, 'set rate, too'],
+  [
+    'limits of a key without a field',
+    { limits: { perKey: { rate: '5/s' } } },
+    'spec.limits.perKey.field: Required value',
+  ],
+  ['a key without limits', { limits: { perKey: { field: 'customer' } } }, 'perKey limits nothing'],
+  [
+    'limits of a source',
+    { limits: { rate: '5/s' }, source: { rq: { queues: ['a'] } } },
+    'remove limits, or source',
+  ],
+  ['limits of partitions', { limits: { rate: '5/s' }, partitions: 4 }, 'remove limits, or source'],
   ['a source of nothing', { source: {} }, 'set exactly one source'],
   ['two sources', { source: { list: { keys: ['a'] }, rq: { queues: ['a'] } } }, 'set exactly one source'],
   [

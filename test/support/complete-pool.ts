@@ -72,6 +72,12 @@ export const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { templa
       maxReplicas: 20,
     },
   ],
+  limits: {
+    rate: '100/s',
+    burst: 200,
+    concurrency: 20,
+    perKey: { field: 'customer', rate: '5/s', burst: 5, concurrency: 1 },
+  },
   crons: [
     {
       name: 'nightly',
@@ -117,6 +123,7 @@ export const completeStatus: Complete<WorkerPoolStatus> = {
   startTime: { p50: '2s', p95: '2.6s' },
   arrivalRate: '12.5/s',
   schedules: ['office hours'],
+  limits: '100/s, 20 at once',
   crons: [
     {
       name: 'nightly',

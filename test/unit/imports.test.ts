@@ -84,6 +84,7 @@ const stages: Record<string, readonly (readonly string[])[]> = {
     ['*'],
     ['sources'],
     ['pool', 'workers'],
+    ['limits'],
     ['location.ts'],
     ['scripts'],
     ['connection'],

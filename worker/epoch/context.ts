@@ -157,7 +157,8 @@ export function createContext(epoch: number, options: EpochOptions): EpochContex
       return holdsNothing(context) && slots.othersAreEmpty(lane) ? 'drained' : 'draining';
     },
     get target() {
-      return holdTarget(slots.usable, pace);
+      // what is taken counts for limits, so nothing is taken ahead of where they hold
+      return context.state.orders.limits ? slots.usable : holdTarget(slots.usable, pace);
     },
     wakeup,
     batch,

@@ -5,7 +5,7 @@
  * The mode is derived from it and never stored, because what decides about it changes at any time and in any order: replies
  * bring the orders of Redis, other queues of the worker those to drain, the process its signals.
  *
- *   taking ◀──▶ apart, refused, paused        as the last reply ordered
+ *   taking ◀──▶ apart, limited, refused, paused   as the last reply ordered
  *      any ◀──▶ draining                      when the controller asks for it, and takes it back
  *      any ───▶ leaving                       when what still runs is given up
  *
@@ -14,7 +14,7 @@
  */
 import type { TurnReply } from '../../queue/workers/turn.ts';
 
-export type EpochMode = 'taking' | 'apart' | 'refused' | 'paused' | 'draining' | 'leaving';
+export type EpochMode = 'taking' | 'apart' | 'limited' | 'refused' | 'paused' | 'draining' | 'leaving';
 
 /** The orders of Redis in the last reply. */
 export interface Orders {
@@ -24,6 +24,8 @@ export interface Orders {
   readonly paused: boolean;
   /** Nothing more is given to this worker until it holds nothing: see suspects.lua on suspects. */
   readonly apart: boolean;
+  /** The queue has limits; `closed`: tasks wait that may not begin yet for those of the queue. */
+  readonly limits?: 'open' | 'closed';
   /** Why nothing can be taken from the queue. */
   readonly refusal: string | undefined;
 }
@@ -50,7 +52,7 @@ export interface Hints {
   readonly woken: boolean;
   /** A turn is wanted now, whether or not it may take tasks. */
   readonly turnNow: boolean;
-  /** When the next delayed task falls due. */
+  /** When the next delayed task falls due, or what limits hold back may be tried again. */
   readonly dueAt: number;
 }
 
@@ -109,14 +111,15 @@ export const initialState: EpochState = {
 
 /** `worker`: whether the worker as a whole drains, and whether it gives up what still runs. */
 export function modeOf(
-  { drain, paused, apart, refusal }: Orders,
+  { drain, paused, apart, limits, refusal }: Orders,
   worker: { readonly drains: boolean; readonly leaves: boolean },
 ): EpochMode {
   if (worker.leaves) return 'leaving';
   if (drain || worker.drains) return 'draining';
   if (paused) return 'paused';
   if (refusal !== undefined) return 'refused';
-  return apart ? 'apart' : 'taking';
+  if (apart) return 'apart';
+  return limits === 'closed' ? 'limited' : 'taking';
 }
 
 /** Whether what was taken may begin. */
@@ -193,10 +196,11 @@ export interface AnsweredTurn {
 /** The state after a reply; its tasks are still to be added to those that are held. */
 export function next(before: EpochState, turn: AnsweredTurn): EpochState {
   const { reply, sentAt, tookMs, answeredAt } = turn;
-  const { drain, paused, apart } = reply;
+  const { drain, paused, apart, limits } = reply;
   const backlog = typeof reply.length === 'number' && reply.length > 0;
   const drainEnded = before.orders.drain && !drain;
-  const more = backlog && (turn.mayTake || drainEnded) && !paused && !apart;
+  const closed = paused || apart || limits === 'closed';
+  const more = backlog && (turn.mayTake || drainEnded) && !closed;
   const idle =
     reply.tasks.length + reply.aside + turn.settling === 0 &&
     reply.length === 0 &&
@@ -215,6 +219,7 @@ export function next(before: EpochState, turn: AnsweredTurn): EpochState {
       drain,
       paused,
       apart,
+      ...(limits && { limits }),
       refusal: typeof reply.length === 'string' ? reply.length || undefined : undefined,
     },
     reported: { state: turn.state, elsewhere: turn.elsewhere, maybeDrained: turn.state === 'drained' },

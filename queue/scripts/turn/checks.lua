@@ -67,7 +67,7 @@ local function check_keys()
   local no_list, no_hash = misfit(length, QUEUE), misfit(size, RESULT)
   s.length, s.no_list, s.no_hash, s.broken = length, no_list, no_hash, no_list or no_hash
   -- what is seldom there is asked for in one command, and each by itself only if one is
-  local seldom = call('EXISTS', PAUSED, CARRIED, CANCELLED, HISTORY, PASTS, SUSPECTS) > 0
+  local seldom = call('EXISTS', PAUSED, CARRIED, CANCELLED, HISTORY, PASTS, SUSPECTS, LIMITS) > 0
   if seldom then
     s.seldom = true
     s.paused = call('EXISTS', PAUSED) == 1
@@ -76,6 +76,11 @@ local function check_keys()
       or misfit(redis.pcall('HLEN', PASTS), PASTS) or misfit(redis.pcall('LLEN', SUSPECTS), SUSPECTS)
     if unfit then return unfit end
     s.with_carried, s.with_marks = carried > 0, marks > 0
+    if call('EXISTS', LIMITS) == 1 then
+      unfit = limits().check()
+      if unfit then return unfit end
+      s.limited = 1
+    end
   end
   -- many turns in a hundredth of a lease renew it once
   local since = s.now - (tonumber(s.worker[10]) or 0)

@@ -53,6 +53,7 @@ local function settle()
   end
   if completed < s.settled then rare().settle_others() end
   for _, had in ipairs(turn.unique or none) do uniques().free(had.key, bytes(had.id), had.receipt) end
+  if s.limited and s.settled > 0 then limits().free() end
   if turn.spawned then parts().spawn() end
   if turn.parts or s.given_up then parts().count() end
 end
@@ -126,6 +127,7 @@ local function give_receipts(fresh, past_of)
   local grows = #fresh >= 32 and s.in_hand < 32
   if grows then call('HSET', INFLIGHT, '', string.rep(' ', 65)) end
   slices('HSET', INFLIGHT, fields)
+  if s.limited then limits().hold(fields) end
   if grows then call('HDEL', INFLIGHT, '') end
   tally(STATS, 'taken', #fresh)
 end
@@ -140,7 +142,7 @@ local function take()
     woken = {}
   end
   s.arrived = s.arrived + #woken
-  local wary = s.with_carried or s.remembered
+  local wary = s.limited or s.with_carried or s.remembered
     or s.seldom and call('EXISTS', HISTORY, PASTS, SUSPECTS) > 0
   if wary then
     local unfit = misfit(redis.pcall('STRLEN', ISOLATOR), ISOLATOR) or misfit(redis.pcall('ZCARD', EMPTYING), EMPTYING)
@@ -159,6 +161,7 @@ local function take()
   s.taken = #fresh
   if #fresh > 0 then give_receipts(fresh, past_of) end
   s.length = past_of and call('LLEN', QUEUE) or s.length + s.arrived - #fresh
+  if s.limited and past_of then limits().close(#fresh) end
 end
 
 -- Notes the turn in the worker's hash: what changes with each, and what has changed.
@@ -208,8 +211,9 @@ take()
 drop_results()
 note()
 -- what is due and was too much for this turn wants another one at once
-local next_in = s.due_at and not s.broken and math.max(0, s.due_at - s.now) or -1
+local next_in = s.due_at and not s.broken and math.max(0, s.due_at - s.now) or s.back_in or -1
+if s.back_in then next_in = math.min(next_in, s.back_in) end
 local marks = s.with_marks and math.max(1, sum_of(call('HGET', STATS, 'marks'), 2 ^ 53)) or 0
 local made = s.made == s.now_text and s.now or tonumber(s.made)
 return {1, s.now, s.broken or s.length, s.drain and 1 or s.paused and 2 or 0, turn.seen + 1, s.tasks, s.pasts, next_in, marks,
-  s.apart and 1 or 0, made, s.aside or 0, s.form}
+  s.apart and 1 or 0, made, s.aside or 0, s.form, s.limited}

@@ -111,10 +111,12 @@ local function rare()
 
     local function hand_back(receipt, raw)
       local past = call('HGET', CARRIED, receipt)
-      if past then remember(raw, past) end
-      s.remembered = s.remembered or past
-      call('RPUSH', QUEUE, raw)
-      s.arrived = s.arrived + 1
+      if not (s.limited and limits().hold_first(raw, past)) then
+        if past then remember(raw, past) end
+        s.remembered = s.remembered or past
+        call('RPUSH', QUEUE, raw)
+        s.arrived = s.arrived + 1
+      end
       tally(STATS, 'taken', -1)
       leave(receipt)
     end

@@ -9,6 +9,10 @@
 local function take_wary(woken)
   local digest, remember = rare().digest, rare().remember
   local holding = call('HLEN', INFLIGHT)
+  -- of a queue with limits: only what may begin now is given out
+  local L = s.limited and limits()
+  local open = L and L.open()
+  local with_pasts = not L or s.remembered or call('EXISTS', HISTORY, PASTS) > 0
   local elsewhere, together = turn.elsewhere or 0, turn.together or 1
   -- a worker empties itself for as long as suspects have waited, and for so long anyway, ms
   local patience = 5000
@@ -90,30 +94,48 @@ local function take_wary(woken)
     if fellows(past) == 1 then tally(STATS, 'asideAlone', 1) end
   end
 
+  local fresh, past_of, room, gone_aside = {}, {}, ROOM, false
+
+  -- Whether a task that was taken off a list may begin. One that waits for its key is held, which costs as much as to take it.
+  local function admits(raw, past)
+    if not L or L.admits(raw, past) then return true end
+    room = room - #raw - L.COST
+    return false
+  end
+
   -- the next suspect that was put aside, if any: its bytes and its past
   local function from_aside()
-    local entry = call('RPOP', SUSPECTS)
-    if not entry then return nil end
-    local past, raw = string.match(entry, '^([^|]*)|(.*)$')
-    -- what something else put there is a task as it is, and runs alone
-    if not sound(past) then return entry, '0:0' end
-    return raw, past
+    while room > 0 do
+      local entry = call('RPOP', SUSPECTS)
+      if not entry then return nil end
+      local past, raw = string.match(entry, '^([^|]*)|(.*)$')
+      -- what something else put there is a task as it is, and runs alone
+      if not sound(past) then raw, past = entry, '0:0' end
+      if admits(raw, past) then return raw, past end
+      gone_aside = true
+      if fellows(past) == 1 then tally(STATS, 'asideAlone', -1) end
+    end
   end
 
   local function from_queue()
-    local raw = call('RPOP', QUEUE)
-    if raw then return raw, recall(raw) end
+    while room > 0 do
+      local raw = call('RPOP', QUEUE)
+      if not raw then return nil end
+      local past = with_pasts and recall(raw) or nil
+      if admits(raw, past) then return raw, past end
+    end
   end
 
   local function back_to_queue(raw, past)
+    if L and L.give_back(raw, past) then return end
     if past then remember(raw, past) end
     call('RPUSH', QUEUE, raw)
   end
 
-  local fresh, past_of, room = {}, {}, ROOM
   local function keep(raw, past)
     fresh[#fresh + 1] = raw
     past_of[#fresh] = past
+    if L then L.acquire(#fresh) end
     room = room - #raw
     saw(#raw)
   end
@@ -161,10 +183,17 @@ local function take_wary(woken)
   local function sift(more, empty)
     local at = 1
     local function following()
-      local raw = woken[at]
-      if not raw then return from_queue() end
-      at = at + 1
-      return raw, recall(raw)
+      if L then
+        local raw, past = L.next_held()
+        if raw then return raw, past end
+      end
+      while woken[at] do
+        local raw = woken[at]
+        at = at + 1
+        local past = with_pasts and recall(raw) or nil
+        if admits(raw, past) then return raw, past end
+      end
+      return from_queue()
     end
     for _ = 1, more do
       if room <= 0 then break end
@@ -186,11 +215,17 @@ local function take_wary(woken)
 
   s.apart = keeps_apart()
   local more = s.apart and 0 or math.max(0, s.want - #s.tasks)
+  if L then more = math.min(more, open) end
   local empty = holding == 0 and elsewhere == 0 and together > 0 and more > 0
   local raw, past
   if empty then raw, past = from_aside() end
   while #woken > (raw and 0 or more) do call('RPUSH', QUEUE, table.remove(woken)) end
   if raw then gather_aside(raw, past, more) else sift(more, empty) end
+  -- the last of them may wait for their key now
+  if gone_aside and call('EXISTS', SUSPECTS) == 0 then
+    call('DEL', EMPTYING)
+    call('HDEL', STATS, 'asideAlone', 'asideSince')
+  end
   if not s.apart then
     holding = holding + #fresh
     s.apart = keeps_apart()

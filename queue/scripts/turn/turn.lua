@@ -1,10 +1,11 @@
 -- One turn of a worker: settle what finished, take what comes next, renew the lease. All or nothing, in one round trip.
--- The script is this file, ../batch/batches.lua, ../unique/unique.lua, checks.lua, parts.lua, rare.lua, suspects.lua and main.lua, joined in this order
+-- The script is this file, ../batch/batches.lua, ../unique/unique.lua, ../limits/slots.lua, limits.lua, checks.lua, parts.lua, rare.lua,
+-- suspects.lua and main.lua, joined in this order
 -- (lua.ts): read main.lua from its end, which is the turn in its order, and the others where it calls them.
 --
 -- KEYS  1 queue  2 result  3 workers  4 worker  5 inflight  6 carried  7 wake  8 delayed  9 dead  10 errors
 --       11 stats  12 history  13 load  14 paused  15 cancelled  16 expiry
---       17 suspects  18 isolator  19 pasts  20 emptying  21 apart  22 clock
+--       17 suspects  18 isolator  19 pasts  20 emptying  21 apart  22 clock  23 limits
 -- ARGV  1 the request, packed as one MessagePack object (queue/workers/pack.ts); each part with a default may be left out:
 --         worker, epoch   texts
 --         number          of the turn, one more than the last one's unless this repeats it
@@ -43,12 +44,13 @@
 --          {1, Redis time in ms, length of the queue or an error in words, orders (0: none, 1: drain, 2: the queue is
 --           paused), counter of the first task,
 --           {task, …}, {index, past, …} for the tasks that have one (parsePast in workers/turn.ts),
---           ms until the next delayed task falls due, or -1,
+--           ms until the next delayed task falls due, or this worker may try again what limits hold back; or -1,
 --           0 when no task is marked as cancelled, else a number that changes with every mark,
 --           1 when the worker is given nothing more until it holds nothing,
 --           Redis time in ms when this turn was made, which is earlier where this is its repetition,
 --           suspects that wait aside,
---           the form that was done: of a repeated turn, the one that was sent first}
+--           the form that was done: of a repeated turn, the one that was sent first,
+--           of a queue with limits: 1, or 2 while tasks wait that may not begin for the limits of the queue}
 -- The worker's hash may hold the policies of its pool: resultTtl (ms), deadMax, deadMaxAge (ms) and maxDeliveries.
 --
 -- Before: every task of this worker is in its in-flight hash (or in its wake list). After: each settled task is gone
@@ -71,7 +73,7 @@
 -- counts as its memory: it ends with the task that reaches the bound. The size of a task is only known when it is in hand, so
 -- they are taken one by one where large ones were seen lately, or nothing is known yet, else a few and then more at a time.
 local QUEUE, RESULT, WORKERS, WORKER, INFLIGHT, CARRIED, WAKE, DELAYED, DEAD, ERRORS, STATS, HISTORY, LOAD, PAUSED,
-  CANCELLED, EXPIRY, SUSPECTS, ISOLATOR, PASTS, EMPTYING, APART, CLOCK = unpack(KEYS)
+  CANCELLED, EXPIRY, SUSPECTS, ISOLATOR, PASTS, EMPTYING, APART, CLOCK, LIMITS = unpack(KEYS)
 local call = redis.call
 -- bytes that a turn takes: some ms of Redis
 local ROOM = 4 * 1024 * 1024

@@ -1,0 +1,221 @@
+/** The limits of a queue in Redis: who has set which, and what they hold back (scripts/limits/). */
+import type { Redis } from 'ioredis';
+import type { QueueKeys } from '../keys.ts';
+import { asCount, asList, asMoment, asText } from '../scripts/decode-reply.ts';
+import { script } from '../scripts/scripts.ts';
+import { plainText } from '../../runtime/plain-text.ts';
+import { BadLimits, checkLimits, limitFields, limitsOfFields, type QueueLimits } from './definition.ts';
+
+/** The limits of a queue are set by a pool: they are changed there. */
+export class LimitsOfPool extends Error {
+  override name = 'LimitsOfPool';
+  /** `pool NAMESPACE/NAME`. */
+  readonly by: string;
+  constructor(queue: string, by: string) {
+    super(
+      `the limits of "${queue}" are set by ${by}: change spec.limits of that pool. If the pool is gone, remove them by force`,
+    );
+    this.by = by;
+  }
+}
+
+export interface LimitedKey {
+  readonly key: string;
+  /** Tasks that are held until their key may go on. */
+  readonly held: number;
+  /** Its tasks in flight, where they are limited. */
+  readonly running: number;
+  /** When the first held one may begin; `undefined`: when one of the key's tasks has ended. ms of Redis time. */
+  readonly nextAt: number | undefined;
+}
+
+export interface LimitsView {
+  readonly limits: QueueLimits;
+  /** Who has set them, `pool NAMESPACE/NAME` for a pool, and when, ms of Redis time. */
+  readonly by: string;
+  readonly at: number;
+  /** Redis time, ms. */
+  readonly now: number;
+  /** Tasks in flight. */
+  readonly running: number;
+  /** Tasks that the queue's rate lets begin now; `undefined` without one. */
+  readonly mayBegin: number | undefined;
+  /** Tasks held back beside the queue by the limits of their keys, and how many keys those have. */
+  readonly held: number;
+  readonly heldKeys: number;
+  /** When the next task may begin for which only time is in the way, ms of Redis time. */
+  readonly nextAt: number | undefined;
+  /** The keys with the most held tasks. */
+  readonly keys: readonly LimitedKey[];
+}
+
+/** Of a pool. */
+export const ownerOf = (pool: string): string => `pool ${pool}`;
+
+/** Tasks that one call of return.lua puts back: some ms of Redis. */
+const RETURNED = 1_000;
+const LONGEST_DEFINITION = 64;
+
+/**
+ * Sets the limits of a queue in place of those that it has. Throws `BadLimits` for limits that cannot be, `LimitsOfPool` for those of
+ * a pool, unless that sets them or `force` is given.
+ */
+export async function setLimits(
+  redis: Redis,
+  keys: QueueKeys,
+  limits: QueueLimits,
+  by: string,
+  force = false,
+): Promise<void> {
+  await write(redis, keys, limitFields(checkLimits(limits)), by, force);
+}
+
+/** Resolves to whether there were any. Throws `LimitsOfPool` as above. Tasks that were held are in the queue again. */
+export async function removeLimits(
+  redis: Redis,
+  keys: QueueKeys,
+  by: string,
+  force = false,
+): Promise<boolean> {
+  const there = await write(redis, keys, [], by, force);
+  // a removal that was interrupted is ended here, too
+  await returnHeld(redis, keys);
+  return there;
+}
+
+/** Resolves to whether anything changed. */
+async function write(
+  redis: Redis,
+  keys: QueueKeys,
+  fields: readonly string[],
+  by: string,
+  force: boolean,
+): Promise<boolean> {
+  const { limits, limitState, held, heldDue, limitSlots, limitRunning } = keys;
+  const reply = asList(
+    await script(redis, 'limit-set')(
+      limits,
+      limitState,
+      held,
+      heldDue,
+      limitSlots,
+      limitRunning,
+      by,
+      force ? '1' : '0',
+      ...fields,
+    ),
+    'the end of a change of limits',
+  );
+  const [done, count, other] = reply;
+  if (done === 0) throw new LimitsOfPool(keys.queue, plainText(asText(count, 'who has set the limits')));
+  if (done === 3)
+    throw new BadLimits(
+      `"${keys.queue}" is being moved to another place: set its limits there, when the move has ended`,
+    );
+  if (count === 1) await countHeldByWorkers(redis, keys);
+  if (other === 1) await returnHeld(redis, keys);
+  return done === 1;
+}
+
+/** What workers took before there was a limit of keys counts for it. */
+async function countHeldByWorkers(redis: Redis, keys: QueueKeys): Promise<void> {
+  const workers = await redis.zrange(keys.workers, '0', '-1');
+  for (const worker of workers)
+    await script(redis, 'limit-count')(keys.limits, keys.inflight(worker), worker, prefixOf(keys));
+}
+
+async function returnHeld(redis: Redis, keys: QueueKeys): Promise<void> {
+  const { queue, limits, history, pasts } = keys;
+  // those that come meanwhile are held for their new key
+  let left = await redis.zcard(keys.held);
+  left = left === 0 ? 0 : Number((await redis.hget(keys.limitState, 'held')) ?? 0);
+  for (;;) {
+    const moved = asCount(
+      await script(redis, 'limit-return')(queue, limits, history, pasts, prefixOf(keys), String(RETURNED)),
+      'tasks that were held',
+    );
+    left -= moved;
+    if (moved === 0 || left <= 0) return;
+  }
+}
+
+/** `millrace:{queue}:` */
+const prefixOf = ({ limits }: QueueKeys): string => limits.slice(0, -'limits'.length);
+
+/** The limits of a queue and what they hold back, with up to `most` keys; `undefined` where it has none. */
+export async function showLimits(redis: Redis, keys: QueueKeys, most = 20): Promise<LimitsView | undefined> {
+  const reply = asList(
+    await script(redis, 'limit-show')(keys.queue, keys.limits, keys.load, prefixOf(keys), String(most)),
+    'limits',
+  );
+  if (reply.length === 0) return undefined;
+  const [definition, numbers, running, now, waiting, heldKeys] = asList(reply, 'limits', 6);
+  const found = decodeSurvey([definition, numbers]);
+  if (!found) return undefined;
+  const { limits, by, at, held, soon, nextAt } = found;
+  const listed = asList(waiting, 'keys');
+  const keysOf = Array.from({ length: listed.length / 4 }, (_, i): LimitedKey => {
+    const [key, count, runs, due] = listed.slice(4 * i, 4 * i + 4);
+    return {
+      key: plainText(asText(key, 'a key')),
+      held: asCount(count, 'held tasks'),
+      running: asCount(runs, 'tasks of a key'),
+      nextAt: typeof due === 'number' ? due : undefined,
+    };
+  });
+  return {
+    limits,
+    by,
+    at,
+    now: asCount(now, 'the time'),
+    running: asCount(running, 'tasks in flight'),
+    mayBegin: soon,
+    held,
+    heldKeys: asCount(heldKeys, 'keys'),
+    nextAt,
+    keys: keysOf,
+  };
+}
+
+/** What the limits of a queue allow: of a sample (survey.lua). */
+export interface LimitsSurvey {
+  readonly limits: QueueLimits;
+  readonly by: string;
+  readonly at: number;
+  /** Tasks held back beside the queue. */
+  readonly held: number;
+  /** Tasks that may begin until the horizon by the queue's rate. */
+  readonly soon: number | undefined;
+  /** Keys of held tasks of which one may begin until then. */
+  readonly ready: number;
+  /** When the next task may begin for which only time is in the way, ms of Redis time. */
+  readonly nextAt: number | undefined;
+  /** Tasks in the queue that could begin until then if there were only limits of keys, about. */
+  readonly could: number;
+}
+
+/** `undefined` for none, and for limits that are being removed. */
+export function decodeSurvey(reply: unknown): LimitsSurvey | undefined {
+  const pair = asList(reply, 'limits');
+  if (pair.length === 0) return undefined;
+  const [definition, numbers] = asList(pair, 'limits', 2);
+  const list = asList(definition, 'limits');
+  if (list.length > LONGEST_DEFINITION) return undefined;
+  const texts = list.map((value) => asText(value, 'limits'));
+  const fields = new Map(
+    Array.from({ length: texts.length / 2 }, (_, i) => [texts[2 * i] ?? '', texts[2 * i + 1] ?? '']),
+  );
+  const limits = limitsOfFields(fields);
+  if (!limits) return undefined;
+  const [soon, , held, ready, next, could] = asList(numbers, 'limits', 6);
+  return {
+    limits,
+    by: plainText(fields.get('by') ?? ''),
+    at: Number(fields.get('at')) || 0,
+    held: asCount(held, 'held tasks'),
+    soon: soon === -1 ? undefined : asCount(soon, 'tasks that may begin'),
+    ready: asCount(ready, 'keys'),
+    nextAt: typeof next === 'number' ? next : asMoment(next, 'when a task may begin'),
+    could: asCount(could, 'tasks that could begin'),
+  };
+}

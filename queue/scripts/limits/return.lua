@@ -1,0 +1,66 @@
+-- Puts held tasks back to the front of the queue, those of one key in their order. To be called until it returns 0.
+--
+-- KEYS  1 queue  2 limits  3 history  4 pasts
+-- ARGV  1 prefix of the queue's keys  2 tasks to put back
+-- Returns  how many were
+-- After the last one, nothing is left of limits that were removed.
+local HISTORY, PASTS = KEYS[3], KEYS[4]
+local call = redis.call
+local slots = slots_of(ARGV[1])
+call('LLEN', KEYS[1]) -- fails here, before any write, if a key has another type
+call('HLEN', HISTORY)
+call('HLEN', PASTS)
+
+-- a short and unique name for a task's bytes
+local function digest(raw)
+  if #raw <= 40 then return '=' .. raw end
+  return '#' .. redis.sha1hex(raw)
+end
+
+-- Stores the past of a task that goes back to the list. Equal tasks share a name but have a past each: the first few are in one
+-- text (history), which earlier versions read, too; all others in a stack of runs (pasts), so that each costs the same. The
+-- field of the name holds the top run, `runs below:tasks:past`; the n-th below it is `tasks:past` under `n|name`.
+-- turn/rare.lua, reap.lua and rejoin.lua have the same functions.
+local HISTORY_BYTES = 128
+local function remember(raw, past)
+  local name = digest(raw)
+  local few = redis.call('HGET', HISTORY, name)
+  if not few or #few < HISTORY_BYTES then
+    redis.call('HSET', HISTORY, name, few and (few .. ',' .. past) or past)
+    return
+  end
+  local below, count, top = string.match(redis.call('HGET', PASTS, name) or '', '^(%d+):(%d+):(.*)$')
+  if top and top ~= past then
+    below = below + 1
+    redis.call('HSET', PASTS, below .. '|' .. name, count .. ':' .. top)
+    count = 0
+  end
+  redis.call('HSET', PASTS, name, (below or 0) .. ':' .. (count or 0) + 1 .. ':' .. past)
+end
+
+local most, moved = tonumber(ARGV[2]), 0
+while moved < most do
+  local key = call('ZRANGE', slots.HELD, 0, 0)[1]
+  if not key then break end
+  local list = ARGV[1] .. 'held-tasks:' .. key
+  -- the newest first, so that the oldest ends up outermost
+  local entries = call('LRANGE', list, 0, math.min(most - moved, 100) - 1)
+  call('LTRIM', list, #entries, -1)
+  for _, entry in ipairs(entries) do
+    local past, raw = string.match(entry, '^([^|]*)|(.*)$')
+    if past and past ~= '' then remember(raw, past) end
+    call('RPUSH', KEYS[1], past and raw or entry)
+  end
+  moved = moved + #entries
+  call('HINCRBY', slots.STATE, 'held', -#entries)
+  local left = call('LLEN', list)
+  if left > 0 then call('ZADD', slots.HELD, left, key)
+  else
+    call('ZREM', slots.HELD, key)
+    call('ZREM', slots.DUE, key)
+  end
+end
+if call('EXISTS', slots.HELD) == 0 and call('HEXISTS', KEYS[2], 'removed') == 1 then
+  call('DEL', KEYS[2], slots.STATE, slots.SLOTS, slots.RUNNING, slots.DUE)
+end
+return moved

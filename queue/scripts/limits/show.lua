@@ -1,0 +1,24 @@
+-- The limits of a queue, what they allow, and the keys that wait.
+--
+-- KEYS  1 queue  2 limits  3 load
+-- ARGV  1 prefix of the queue's keys  2 how many keys
+-- Returns  {} without limits; else {the definition, the numbers (survey.lua), tasks in flight, Redis time in ms,
+--           {key, tasks held, in flight, when its first one may be tried: ms of Redis time or '', …} of those with the most held,
+--           number of keys with held tasks}
+if redis.call('EXISTS', KEYS[2]) == 0 then return {} end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local definition, numbers = survey(ARGV[1], KEYS[2], KEYS[1], now, 0)
+local slots = slots_of(ARGV[1])
+local ahead = slots.limit_time(now) - now
+local running = 0
+for _, n in ipairs(redis.call('HVALS', KEYS[3])) do running = running + math.max(0, tonumber(n) or 0) end
+local keys = {}
+for _, key in ipairs(redis.call('ZRANGE', slots.HELD, 0, tonumber(ARGV[2]) - 1, 'REV')) do
+  local due = tonumber(redis.call('ZSCORE', slots.DUE, key))
+  keys[#keys + 1] = key
+  keys[#keys + 1] = tonumber(redis.call('ZSCORE', slots.HELD, key))
+  keys[#keys + 1] = tonumber(redis.call('HGET', slots.RUNNING, key)) or 0
+  keys[#keys + 1] = due and math.ceil(math.max(0, due - ahead)) or ''
+end
+return {definition, numbers, running, now, keys, redis.call('ZCARD', slots.HELD)}
