@@ -2,7 +2,7 @@
  * Validates the input and the output of `decide`: a wrong number in either would otherwise stay in what is learned for good.
  * Pure.
  */
-import type { Decision, Numbers, Policy, Sample } from './decision.ts';
+import type { Decision, Memory, Numbers, Policy, Sample } from './decision.ts';
 import type { Learned } from './target-wait/learned.ts';
 
 /** A sample with an invalid number counts as unknown. */
@@ -70,7 +70,7 @@ function attempt(
 
 /** Why a decision must not be acted on; `undefined` when it may. */
 function unsoundness(
-  { desired, bounds, numbers, memory: { learned } }: Decision,
+  { desired, bounds, numbers, memory }: Decision,
   { fallback, pause }: Policy,
   current: number,
 ): string | undefined {
@@ -79,9 +79,20 @@ function unsoundness(
   if (pause?.replicas !== undefined) ends.push(pause.replicas);
   const within = desired >= Math.min(...ends) && desired <= Math.max(...ends);
   if (!Number.isSafeInteger(desired) || !within) return `${desired} replicas`;
+  const { learned } = memory;
   const figures = { ...(learned && learnedFigures(learned)), ...usedFigures(numbers) };
-  const wrong = Object.entries(figures).find(([, value]) => !(value >= 0 && value < Infinity));
+  const wrong =
+    Object.entries(figures).find(([, value]) => !(value >= 0 && value < Infinity)) ??
+    // the zero of this clock may be anywhere
+    Object.entries(moments(memory)).find(([, at]) => !Number.isFinite(at));
   return wrong && `${wrong[0]} ${wrong[1]}`;
+}
+
+/** The times from which the next decisions reckon. */
+function moments({ since = 0, knownAt = 0, needs, changes = [], learned }: Memory): Record<string, number> {
+  const all = { 'first sample': since, 'last sample': knownAt, 'last look': learned?.at ?? 0 };
+  const others = [...needs, ...changes].map(({ at }) => at);
+  return { ...all, 'need or change': others.find((at) => !Number.isFinite(at)) ?? 0 };
 }
 
 /** The times that this decision is based on. */
@@ -91,10 +102,8 @@ function usedFigures({ target }: Numbers): Record<string, number> {
 }
 
 /** The figures that go into the next decision, and from there into the one after it. */
-function learnedFigures({ at, service, start, held, mean, over }: Learned): Record<string, number> {
+function learnedFigures({ service, start, held, mean, over }: Learned): Record<string, number> {
   return {
-    // the zero of this clock may be anywhere
-    look: Number.isFinite(at) ? 0 : Number.NaN,
     held,
     mean,
     over,

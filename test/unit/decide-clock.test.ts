@@ -166,6 +166,17 @@ describe('nonsense', () => {
     expect(decide(policy, look(9, 3, 62), 3, decision.memory, T0 + 3 * SECOND, 3).forgot).toBeUndefined();
   });
 
+  test('in the time of the last sample is not a time without one', () => {
+    const { memory } = decide(policy, look(9, 3, 40), 3, noMemory, T0, 3);
+    const careful: Policy = { ...policy, fallback: { afterMs: 5_000, replicas: 7 } };
+    const away: Sample = { kind: 'unknown', why: 'away' };
+    for (const knownAt of [-Infinity, Infinity, Number.NaN]) {
+      const decision = decide(careful, away, 3, { ...memory, knownAt }, T0 + SECOND, 3);
+      expect(decision).toMatchObject({ desired: 3, cause: 'Unknown', forgot: expect.any(Error) });
+      expect(decision.memory.knownAt).toBeUndefined();
+    }
+  });
+
   test('in any one number of the memory is in no reason and no result', () => {
     let memory: Memory = noMemory;
     for (let i = 0; i < 3; i++) ({ memory } = decide(policy, look(0, 0, i), 0, memory, T0 + i * SECOND, 0));
