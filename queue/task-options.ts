@@ -106,11 +106,8 @@ export function checkExpiresAt(value: unknown): number {
  * `TypeError` for what JSON cannot represent.
  */
 export function encodeWithOptions(task: unknown, options: TaskOptions = {}): EncodedTask {
+  if (Object.keys(options).length === 0) return withUnique(encodeTask(task), ownOptionsOf(task));
   const own = task instanceof Uint8Array || typeof task === 'string' ? Buffer.from(task) : undefined;
-  if (Object.keys(options).length === 0) {
-    const hasOwn = own === undefined || own.includes(`"${FIELD}"`);
-    return withUnique(encodeTask(task), hasOwn ? taskOptionsOf(own ? taskHead(own).value : task) : undefined);
-  }
   checked({ ...options });
   const names = Object.keys(options).join(', ');
   const value = own ? parseTask(own).value : task;
@@ -128,6 +125,14 @@ export function encodeWithOptions(task: unknown, options: TaskOptions = {}): Enc
   const text = own.toString().trimEnd().slice(0, -1);
   const raw = Buffer.from(`${text}${Object.keys(value).length > 0 ? ',' : ''}${added.slice(1)}`);
   return withUnique(encodeTask(raw), options);
+}
+
+/** Of a task that is text or bytes, without parsing it if it cannot have any. Throws `BadTaskOptions`. */
+function ownOptionsOf(task: unknown): TaskOptions | undefined {
+  const isBytes = task instanceof Uint8Array;
+  if (!isBytes && typeof task !== 'string') return taskOptionsOf(task);
+  const text = isBytes ? Buffer.from(task.buffer, task.byteOffset, task.byteLength) : task;
+  return text.includes(`"${FIELD}"`) ? taskOptionsOf(taskHead(Buffer.from(text)).value) : undefined;
 }
 
 function withUnique(task: EncodedTask, options: TaskOptions | undefined): EncodedTask {

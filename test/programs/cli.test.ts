@@ -33,6 +33,28 @@ describe('enqueue', () => {
     expect(await server.client().lrange(keys.queue, 0, -1)).toEqual(['{"id":"a1","n":2}', 'hello world']);
   });
 
+  test('a task that expires, and one that is unique: a duplicate is not pushed, and the id of the other one is printed', async () => {
+    const { keys, flags } = freshKeys();
+    const unique = ['--unique', 'k', '--unique-for', '10m', '--expires-in', '1h', ...flags];
+    const first = await millrace(['enqueue', '{"id":"a","n":1}', ...unique], { env });
+    const second = await millrace(['enqueue', '{"id":"b","n":2}', ...unique], { env });
+    expect([first.stdout, second.stdout]).toEqual(['a\n', 'a\n']);
+    expect([first.stderr, second.stderr]).toEqual(['', 'not pushed: task a has the key\n']);
+    const [raw, ...others] = await server.client().lrange(keys.queue, 0, -1);
+    expect(others).toEqual([]);
+    const { millrace: said } = JSON.parse(raw ?? '') as { millrace: Record<string, unknown> };
+    expect(said).toEqual({ unique: 'k', uniqueForMs: 600_000, expiresAt: expect.any(Number) as number });
+
+    const refused = async (...args: string[]): Promise<string> =>
+      (await millrace(['enqueue', ...args, ...flags], { env })).stderr;
+    expect(await refused('a text', '--unique', 'k')).toContain('is a JSON object, which can carry it');
+    expect(await refused('{}', '--unique-for', '5m')).toContain('--unique-for is for --unique');
+    expect(await refused('-', '--unique', 'k')).toContain('--unique is for one task');
+    expect(await refused('{}', '--expires-in', '5m', '--expires-at', '2030-01-01T00:00Z')).toContain(
+      'choose one',
+    );
+  });
+
   test('a reader that closes the output early ends it with an error, as long as tasks are left', async () => {
     const { keys, flags } = freshKeys();
     const input = 'task\n'.repeat(200_000);
