@@ -87,6 +87,25 @@ function describeState({ state, waiting }: BatchView): string {
   return waiting > 0 ? `${state}, waits for ${waiting} dead` : state;
 }
 
+/** So long without an event, an open batch is said to stand still, ms. */
+const STILL_MS = 60_000;
+
+/** Why it does not end; `undefined` if it is over, or nothing keeps it. `now`: ms of Redis time. */
+export function describeWait(view: BatchView, now: number): string | undefined {
+  const { state, waiting, inner, activeAt, endedAt } = view;
+  const still = now - activeAt > STILL_MS ? age(now - activeAt) : undefined;
+  if (endedAt !== undefined) return undefined;
+  if (state === 'failing' || state === 'cancelling') return 'its parts that run are being aborted';
+  if (waiting > 0)
+    return `${waiting} dead ${waiting === 1 ? 'letter is' : 'letters are'} to be requeued or dropped`;
+  if (state === 'adding')
+    return still === undefined
+      ? 'its client is still adding parts'
+      : `its client has added nothing for ${still}: if it is gone, cancel the batch`;
+  if (inner > 0) return `it waits for ${inner === 1 ? 'a batch' : `${inner} batches`} inside of it`;
+  return still === undefined ? undefined : `no part has ended for ${still}`;
+}
+
 /** The queue that has the batch, and what is known of it. */
 async function find(
   queues: readonly Queue[],
@@ -112,6 +131,7 @@ export async function showBatch(id: string, flags: AccessFlags & { readonly outp
           `${view.size}: ${view.succeeded} succeeded, ${view.failed} failed, ${view.cancelled} cancelled, ${view.left} left`,
         ],
         ['on failure', view.onFailure],
+        ['waits for', describeWait(view, Date.now()) ?? ''],
         ['then', view.then ?? ''],
         ['why', view.why ?? ''],
         ['begun', when(view.createdAt)],

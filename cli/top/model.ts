@@ -1,5 +1,7 @@
 /** The state of `millrace top`, and how keys change it. Pure: takes keys, returns a state and a wish. */
 import type { ListedWorkers } from '../../queue/sources/list-workers.ts';
+import type { BatchView } from '../../queue/batches/record.ts';
+import type { Outcome } from '../../queue/crons.ts';
 import type { WorkerSummary } from '../commands/workers.ts';
 
 /** A pool, or a queue of a bare Redis. `undefined`: not known. */
@@ -33,12 +35,40 @@ export interface TopLetter {
   readonly error: string;
 }
 
+/** A batch of one of the row's queues. */
+export interface TopBatch extends BatchView {
+  readonly queue: string;
+  /** Parts that ended a second lately. */
+  readonly rate: number | undefined;
+}
+
+export interface TopCron {
+  readonly name: string;
+  readonly schedule: string;
+  readonly timeZone: string;
+  readonly suspended: boolean;
+  /** ms since the epoch. */
+  readonly lastAt: number | undefined;
+  readonly lastTask: string | undefined;
+  readonly nextAt: number | undefined;
+  readonly outcome: Outcome | undefined;
+  readonly missed: number;
+  readonly skipped: number;
+}
+
+export type TopTab = 'workers' | 'dead' | 'batches' | 'crons';
+
 /** The details of a row. */
 export interface TopDetail {
   readonly workers: readonly WorkerSummary[];
   /** Instead of them, where the tasks are those of another library, whose failed tasks are not listed. */
   readonly source: ListedWorkers | undefined;
   readonly letters: readonly TopLetter[];
+  /** Open ones first. */
+  readonly batches: readonly TopBatch[];
+  /** Number of those that are open, and of those that ended within the last week. */
+  readonly batchCount: number;
+  readonly crons: readonly TopCron[];
 }
 
 export interface TopData {
@@ -57,12 +87,11 @@ export interface TopState {
   readonly typing: boolean;
   /** Key of the row under the cursor; if it is gone, the first row counts. */
   readonly chosen: string | undefined;
-  readonly opened:
-    | { readonly key: string; readonly tab: 'workers' | 'dead'; readonly cursor: number }
-    | undefined;
+  readonly opened: { readonly key: string; readonly tab: TopTab; readonly cursor: number } | undefined;
   /** A question that y confirms. */
   readonly asking:
     | { readonly how: 'requeue' | 'drop'; readonly letters: readonly TopLetter[] | 'all' }
+    | { readonly how: 'cancel'; readonly batch: TopBatch }
     | undefined;
 }
 
@@ -91,7 +120,8 @@ export type Wish =
       readonly kind: 'move';
       readonly how: 'requeue' | 'drop';
       readonly letters: readonly TopLetter[] | 'all';
-    };
+    }
+  | { readonly kind: 'cancel'; readonly batch: TopBatch };
 
 export interface Pressed {
   readonly state: TopState;
@@ -124,7 +154,9 @@ export function press(state: TopState, key: Key, data: TopData): Pressed {
 
 function answered(state: TopState, asking: NonNullable<TopState['asking']>, key: Key): Pressed {
   const closed = { ...state, asking: undefined };
-  return key.text === 'y' ? { state: closed, wish: { kind: 'move', ...asking } } : { state: closed };
+  if (key.text !== 'y') return { state: closed };
+  if (asking.how === 'cancel') return { state: closed, wish: { kind: 'cancel', batch: asking.batch } };
+  return { state: closed, wish: { kind: 'move', ...asking } };
 }
 
 function typed(state: TopState, { name, text, ctrl }: Key): TopState {
@@ -162,14 +194,14 @@ function pressedInside(
   if (key.name === 'escape' || key.name === 'backspace' || key.name === 'left')
     return { state: { ...state, opened: undefined }, wish: { kind: 'close' } };
   if (key.name === 'tab')
-    return {
-      state: { ...state, opened: { ...opened, cursor: 0, tab: opened.tab === 'dead' ? 'workers' : 'dead' } },
-    };
+    return { state: { ...state, opened: { ...opened, cursor: 0, tab: nextTab(detail, opened.tab) } } };
   const letters = detail?.letters ?? [];
-  const length = opened.tab === 'dead' ? letters.length : detail ? workersIn(detail).length : 0;
+  const length = detail ? lengthOf(detail, opened.tab) : 0;
   const cursor = Math.min(opened.cursor, Math.max(0, length - 1));
   const to = moved(cursor, key, length);
   if (to !== undefined) return { state: { ...state, opened: { ...opened, cursor: to } } };
+  const batch = opened.tab === 'batches' && key.text === 'c' ? detail?.batches[cursor] : undefined;
+  if (batch?.endedAt === undefined && batch) return { state: { ...state, asking: { how: 'cancel', batch } } };
   if (opened.tab !== 'dead' || length === 0) return { state };
   const how = { r: 'requeue', d: 'drop' } as const;
   const chosen = how[key.text.toLowerCase() as keyof typeof how];
@@ -178,6 +210,26 @@ function pressedInside(
   return {
     state: { ...state, asking: { how: chosen, letters: all ? 'all' : letters.slice(cursor, cursor + 1) } },
   };
+}
+
+const TABS: readonly TopTab[] = ['workers', 'dead', 'batches', 'crons'];
+
+/** Batches and crons have a tab where there are any. */
+export function tabsOf(detail: TopDetail | undefined, open: TopTab): TopTab[] {
+  return TABS.filter(
+    (tab) => tab === 'workers' || tab === 'dead' || tab === open || (detail && lengthOf(detail, tab) > 0),
+  );
+}
+
+export function nextTab(detail: TopDetail | undefined, open: TopTab): TopTab {
+  const tabs = tabsOf(detail, open);
+  return tabs[(tabs.indexOf(open) + 1) % tabs.length] ?? 'workers';
+}
+
+function lengthOf(detail: TopDetail, tab: TopTab): number {
+  return { workers: workersIn(detail), dead: detail.letters, batches: detail.batches, crons: detail.crons }[
+    tab
+  ].length;
 }
 
 export function workersIn({ workers, source }: TopDetail): TopDetail['workers'] | ListedWorkers['workers'] {

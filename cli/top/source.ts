@@ -14,21 +14,13 @@ import { openDeadLetters } from '../../queue/dead-letters.ts';
 import { readPause, type QueuePause } from '../../queue/pause.ts';
 import { sampleQueue, type QueueSample } from '../../queue/pool/sample.ts';
 import { listSourceWorkers } from '../../queue/sources/list-workers.ts';
-import type { Source } from '../../queue/sources/source.ts';
 import { shortId } from '../../queue/task.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import { conditionOf } from '../commands/pool-rows.ts';
 import type { TopDetail, TopLetter, TopRow } from './model.ts';
+import type { TopPlace } from './place.ts';
+import { readBatches, readCrons } from './read-batches.ts';
 import { readWorkers } from '../commands/workers.ts';
-
-/** An opened row. */
-export interface TopPlace {
-  readonly redis: Redis;
-  readonly redisOf: RedisOf;
-  readonly queues: readonly QueueKeys[];
-  /** Whose tasks these are, where it is another library. */
-  readonly source?: Source | undefined;
-}
 
 export interface TopSource extends AsyncDisposable {
   readonly title: string;
@@ -40,8 +32,18 @@ export interface TopSource extends AsyncDisposable {
 
 const LETTERS = 200;
 
-export async function readDetail({ redis, redisOf, queues, source }: TopPlace): Promise<TopDetail> {
-  if (source) return { workers: [], letters: [], source: await listSourceWorkers(redis, source) };
+export async function readDetail(place: TopPlace): Promise<TopDetail> {
+  const { redis, redisOf, queues, source } = place;
+  if (source)
+    return {
+      workers: [],
+      letters: [],
+      batches: [],
+      batchCount: 0,
+      crons: [],
+      source: await listSourceWorkers(redis, source),
+    };
+  const [{ batches, batchCount }, crons] = await Promise.all([readBatches(place), readCrons(place)]);
   const workers = await readWorkers(redisOf, queues, false);
   const letters = await Promise.all(
     queues.map(async (keys) =>
@@ -56,7 +58,14 @@ export async function readDetail({ redis, redisOf, queues, source }: TopPlace): 
       ),
     ),
   );
-  return { workers, letters: letters.flat().toSorted((a, b) => b.at - a.at), source: undefined };
+  return {
+    workers,
+    letters: letters.flat().toSorted((a, b) => b.at - a.at),
+    batches,
+    batchCount,
+    crons,
+    source: undefined,
+  };
 }
 
 /** Returns the number of moved letters. */
@@ -79,7 +88,7 @@ export async function moveLetters(
 export async function clusterSource(
   cluster: Cluster,
   namespace: string | undefined,
-  open: (pool: WorkerPool, stack: AsyncDisposableStack) => Promise<TopPlace>,
+  open: (pool: WorkerPool, stack: AsyncDisposableStack) => Promise<Omit<TopPlace, 'pool' | 'paces'>>,
 ): Promise<TopSource> {
   const over = new AbortController();
   let trouble: Error | undefined;
@@ -104,7 +113,8 @@ export async function clusterSource(
     open: async (key, stack) => {
       const pool = reflector.store.get(key);
       if (!pool) throw new Error(`pool ${key} is gone`);
-      return await open(pool, stack);
+      const place = await open(pool, stack);
+      return { ...place, pool: () => reflector.store.get(key), paces: new Map() };
     },
     async [Symbol.asyncDispose]() {
       over.abort();
@@ -178,7 +188,8 @@ export function redisSource(options: RedisSourceOptions): TopSource {
         }),
       );
     },
-    open: (key) => Promise.resolve({ redis, redisOf, queues: shown.get(key) ?? [keysOf(key)] }),
+    open: (key) =>
+      Promise.resolve({ redis, redisOf, queues: shown.get(key) ?? [keysOf(key)], paces: new Map() }),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }

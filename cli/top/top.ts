@@ -12,9 +12,19 @@ import { timeout } from '../../runtime/timers.ts';
 import { keysThere, openServers, withRedis } from '../access/access.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import { openScreen, type Screen } from './screen.ts';
-import { firstState, press, type Key, type TopData, type TopState } from './model.ts';
+import {
+  firstState,
+  press,
+  type Key,
+  type TopBatch,
+  type TopData,
+  type TopState,
+  type Wish,
+} from './model.ts';
+import type { TopPlace } from './place.ts';
+import { cancelTopBatch } from './read-batches.ts';
 import type { CommandLog } from '../terminal/command-log.ts';
-import { moveLetters, readDetail, type TopPlace, type TopSource } from './source.ts';
+import { moveLetters, readDetail, type TopSource } from './source.ts';
 import { draw } from './view.ts';
 
 export interface TopFlags extends AccessFlags {
@@ -112,11 +122,9 @@ async function live(source: TopSource, log: CommandLog): Promise<void> {
     else if (wish?.kind === 'open') inside.open(wish.key);
     else if (wish?.kind === 'close') inside.close();
     else if (wish)
-      inside
-        .move(wish.how, wish.letters)
-        .then((moved) => `${moved} ${wish.how === 'drop' ? 'dropped' : 'requeued'}`)
+      perform(inside, wish)
         .catch((error: unknown) => {
-          log.debug(error, `dead letters could not be moved (${wish.how})`);
+          log.debug(error, `what was asked for could not be done (${wish.kind})`);
           return (error as Error).message;
         })
         .then((text) => {
@@ -151,6 +159,21 @@ async function live(source: TopSource, log: CommandLog): Promise<void> {
   }
 }
 
+/** Resolves to what was done, as a line. */
+async function perform(
+  inside: ReturnType<typeof createInside>,
+  wish: Extract<Wish, { kind: 'move' | 'cancel' }>,
+): Promise<string> {
+  if (wish.kind === 'cancel') {
+    const { id } = wish.batch;
+    return (await inside.cancel(wish.batch))
+      ? `batch ${id} is being cancelled`
+      : `batch ${id} is over already`;
+  }
+  const moved = await inside.move(wish.how, wish.letters);
+  return `${moved} ${wish.how === 'drop' ? 'dropped' : 'requeued'}`;
+}
+
 /** The details of the opened row, one at a time. */
 function createInside(source: TopSource) {
   let stack: AsyncDisposableStack | undefined;
@@ -180,6 +203,9 @@ function createInside(source: TopSource) {
     ): Promise<number> {
       if (!place) return 0;
       return await moveLetters(await place, how, letters);
+    },
+    async cancel(batch: TopBatch): Promise<boolean> {
+      return place !== undefined && (await cancelTopBatch(await place, batch));
     },
     [Symbol.asyncDispose]: async () => {
       await stack?.disposeAsync();

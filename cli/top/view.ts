@@ -1,16 +1,22 @@
 /** The screen of `millrace top` as lines that fit the terminal. Pure, except for colours. */
-import { paint, type Colour } from '../terminal/paint.ts';
+import { paint } from '../terminal/paint.ts';
 import {
   cursorOf,
+  nextTab,
+  tabsOf,
   visibleRows,
   workersIn,
   type TopData,
+  type TopDetail,
   type TopRow,
   type TopSort,
   type TopState,
+  type TopTab,
 } from './model.ts';
 import type { ListedWorker, ListedWorkers } from '../../queue/sources/list-workers.ts';
 import { knownFor, tasksOf } from '../commands/workers.ts';
+import { batchColumns, chosenLine, cronColumns } from './batch-view.ts';
+import { GAP, rateText, tableLines, type Column } from './columns.ts';
 import { age, fit } from '../terminal/table.ts';
 
 export interface ScreenFrame {
@@ -23,15 +29,6 @@ export interface ScreenFrame {
   readonly note: string | undefined;
 }
 
-interface Column<T> {
-  readonly title: string;
-  readonly width: number;
-  readonly right?: boolean;
-  readonly text: (row: T) => string;
-  readonly colour?: (row: T) => Colour | undefined;
-}
-
-const GAP = 2;
 /** From this width on, the decision fits beside the figures. */
 const WIDE = 110;
 /** The smallest useful width. */
@@ -95,11 +92,6 @@ function replicas({ replicas: there, desired }: TopRow): string {
   return desired === undefined || desired === there ? String(there) : `${there}→${desired}`;
 }
 
-function rateText(rate: number | undefined): string {
-  if (rate === undefined) return '-';
-  return rate >= 100 ? `${Math.round(rate)}/s` : `${rate.toFixed(1)}/s`;
-}
-
 function inside(
   state: TopState,
   { tab, cursor }: NonNullable<TopState['opened']>,
@@ -108,12 +100,7 @@ function inside(
 ): string[] {
   const row = rows.find(({ key }) => key === state.opened?.key);
   const name = row ? `${row.name}  (${row.queue})` : 'it is gone';
-  const tabs = (['workers', 'dead'] as const).map((one) => {
-    const count = !detail ? undefined : one === 'workers' ? workersIn(detail).length : detail.letters.length;
-    const title = ` ${one === 'dead' ? 'dead letters' : one}${count === undefined ? '' : ` ${count}`} `;
-    return one === tab ? paint('inverse', title) : title;
-  });
-  const head = [fit(name, columns), tabs.join(' ')];
+  const head = [fit(name, columns), tabLine(detail, tab, columns)];
   if (!detail) return [...head, '', '  Reading …'];
   const room = lines - 7;
   if (detail.source) return [...head, ...sourceLines(detail.source, tab, { columns, cursor, room })];
@@ -121,13 +108,43 @@ function inside(
     if (detail.workers.length === 0) return [...head, '', '  No workers.'];
     return [...head, ...tableLines(workerColumns(columns), detail.workers, cursor, room)];
   }
+  if (tab === 'batches') {
+    if (detail.batches.length === 0) return [...head, '', '  No batches.'];
+    return [...head, ...tableLines(batchColumns(columns), detail.batches, cursor, room)];
+  }
+  if (tab === 'crons') {
+    if (detail.crons.length === 0) return [...head, '', '  No cron tasks.'];
+    return [...head, ...tableLines(cronColumns(columns, now), detail.crons, cursor, room)];
+  }
   if (detail.letters.length === 0) return [...head, '', '  No dead letters.'];
   return [...head, ...tableLines(letterColumns(columns, now), detail.letters, cursor, room)];
 }
 
+const TAB_NAMES = { workers: 'workers', dead: 'dead letters', batches: 'batches', crons: 'crons' } as const;
+
+/** Shorter where the terminal is narrow. */
+function tabLine(detail: TopDetail | undefined, open: TopTab, columns: number): string {
+  const names = { ...TAB_NAMES, ...(columns < 60 && { dead: 'dead' }) };
+  const titles = tabsOf(detail, open).map((tab) => {
+    const count = detail && columns >= 44 ? ` ${countIn(detail, tab)}` : '';
+    return { tab, text: ` ${names[tab]}${count} ` };
+  });
+  return titles.map(({ tab, text }) => (tab === open ? paint('inverse', text) : text)).join(' ');
+}
+
+function countIn(detail: TopDetail, tab: TopTab): number {
+  const { letters, batchCount, crons } = detail;
+  return {
+    workers: workersIn(detail).length,
+    dead: letters.length,
+    batches: batchCount,
+    crons: crons.length,
+  }[tab];
+}
+
 function sourceLines(
   { workers, notes }: ListedWorkers,
-  tab: 'workers' | 'dead',
+  tab: TopTab,
   { columns, cursor, room }: { readonly columns: number; readonly cursor: number; readonly room: number },
 ): string[] {
   if (tab === 'dead') return ['', "  The failed tasks of another library: use that library's tools."];
@@ -189,41 +206,19 @@ function letterColumns(columns: number, now: number): Column<Letter>[] {
   ];
 }
 
-/** Scrolled so that the cursor is visible. */
-function tableLines<T>(
-  shown: readonly Column<T>[],
-  rows: readonly T[],
-  cursor: number,
-  room: number,
-): string[] {
-  const at = Math.min(cursor, rows.length - 1);
-  const from = Math.max(0, Math.min(at - Math.floor(room / 2), rows.length - room));
-  const cell = (text: string, { width, right }: Column<T>): string => {
-    const cut = fit(text, width);
-    return right ? cut.trimEnd().padStart(width) : cut;
-  };
-  const gap = ' '.repeat(GAP);
-  const head = paint('dim', shown.map((column) => cell(column.title, column)).join(gap));
-  const line = (row: T, i: number): string => {
-    const chosen = from + i === at;
-    const cells = shown.map((column) => {
-      const text = cell(column.text(row), column);
-      return chosen ? text : paint(column.colour?.(row), text);
-    });
-    return chosen ? paint('inverse', cells.join(gap)) : cells.join(gap).trimEnd();
-  };
-  return [head, ...rows.slice(from, from + Math.max(1, room)).map(line)];
-}
-
-function footer(state: TopState, { rows }: TopData, { note }: ScreenFrame): string[] {
+function footer(state: TopState, { rows, detail }: TopData, { note, now }: ScreenFrame): string[] {
+  const chosen = chosenLine(state, detail, now);
+  if (chosen !== undefined) return [note ?? chosen, keys(state, detail)];
   const row = state.opened
     ? rows.find(({ key }) => key === state.opened?.key)
     : visibleRows(state, rows)[cursorOf(state, visibleRows(state, rows))];
   const decision = row?.decision ?? '';
-  return [note ?? (decision && `${row?.name}: ${decision}`), keys(state)];
+  return [note ?? (decision && `${row?.name}: ${decision}`), keys(state, detail)];
 }
 
-function keys({ asking, typing, filter, opened, sort }: TopState): string {
+function keys({ asking, typing, filter, opened, sort }: TopState, detail: TopDetail | undefined): string {
+  if (asking?.how === 'cancel')
+    return `Cancel batch ${asking.batch.id}, ${asking.batch.left} parts left? y: yes, any other key: no`;
   if (asking) {
     const { how, letters } = asking;
     const which = letters === 'all' ? 'all dead letters' : `task ${letters[0]?.id ?? ''}`;
@@ -231,6 +226,8 @@ function keys({ asking, typing, filter, opened, sort }: TopState): string {
   }
   if (typing) return `filter: ${filter}▏ Enter: keep it, Esc: none`;
   if (!opened) return `↑↓ choose  Enter open  s sort (${sort})  / filter${filter && `: ${filter}`}  q quit`;
-  const letters = opened.tab === 'dead' ? '  r requeue  d drop  R D all' : '';
-  return `↑↓ choose  Tab ${opened.tab === 'dead' ? 'workers' : 'dead letters'}${letters}  Esc back  q quit`;
+  const acts = { workers: '', dead: '  r requeue  d drop  R D all', batches: '  c cancel', crons: '' }[
+    opened.tab
+  ];
+  return `↑↓ choose  Tab ${TAB_NAMES[nextTab(detail, opened.tab)]}${acts}  Esc back  q quit`;
 }

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { queueKeys } from '../../queue/keys.ts';
+import { openQueue } from '../../queue/queue.ts';
 import { eventually } from '../support/eventually.ts';
 import { millrace, MILLRACE } from '../support/millrace.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
@@ -106,4 +107,57 @@ test('without a terminal it reports that; --once prints what it would show', asy
   expect(none.stderr).toMatch(/^millrace: top needs a terminal: add --once [^\n]+\n$/);
   const once = await millrace(['top', '--once', '--queue', 'mail'], { env });
   expect(once.stdout).toMatch(/^millrace top .*\nNAME\* .*\nmail +2 +0 +0 .*\n$/);
+});
+
+test('the batches and cron tasks of a queue, wide and narrow; a batch is cancelled after a question', async () => {
+  const own = queueKeys('renders', 'result');
+  await using queue = openQueue({ redis: server.url, queue: 'renders' });
+  const redis = server.client();
+  await queue.batch([{ n: 0 }, { n: 1 }, { n: 2 }], { id: 'mosaic', onFailure: 'wait' });
+  await queue.batch([{ n: 0 }, { n: 1 }], { id: 'endless' });
+  await redis.hset(own.batch('mosaic'), 'done', 2, 'created', Date.now() - 60_000);
+  await redis.sadd(own.batchFailed('mosaic'), 'mosaic:2');
+  await redis.hset(own.stats, 'completed', 2);
+  const last = { at: Date.parse('2026-01-02T03:00:00Z'), id: 'nightly:2026-01-02T03:00:00Z' };
+  const state = { of: 'Europe/Berlin 0 3 * * *', until: last.at, last, missed: 4, skipped: 1 };
+  await redis.hset(own.crons, 'nightly', JSON.stringify(state), 'foreign', 'x');
+  await redis.hset(own.errors, last.id, '{"attempts":1,"error":"no"}');
+
+  await using terminal = await open(80, 20, { NO_COLOR: '1' });
+  await terminal.shows(/\nrenders /);
+  await terminal.press('/', 'renders', 'Enter', 'Enter');
+  await terminal.shows(/ workers 0 {3}dead letters 0 {3}batches 2 {3}crons 1\s/);
+  await terminal.press('Tab', 'Tab');
+  const batches = await terminal.shows(
+    /\nBATCH +STATE +DONE +FAILED +LEFT +RATE +ETA\nmosaic +waits +2\/3 +0 +1 .* -\nendless +running +0\/2 +0 +2 +- +-\n/,
+  );
+  expect(batches).toMatch(
+    /\nmosaic: 1 dead letter is to be requeued or dropped\n↑↓ choose {2}Tab crons {2}c cancel {2}Esc back/,
+  );
+  expect(await terminal.painted()).not.toContain('\u001B[');
+  await terminal.press('Down', 'c');
+  await terminal.shows(/\nCancel batch endless, 2 parts left\? y: yes, any other key: no\n/);
+  await terminal.press('n');
+  await terminal.shows(/Tab crons {2}c cancel/);
+  expect(await queue.batch.show('endless')).toMatchObject({ state: 'running' });
+  await terminal.press('c', 'y');
+  await terminal.shows(/\nbatch endless is being cancelled\n/);
+  await terminal.shows(/\nendless +cancelling +0\/2 /);
+
+  await terminal.press('Tab');
+  await terminal.shows(
+    /\nCRON +SCHEDULE +NEXT +LAST +OUTCOME +MISSED +SKIPPED\nnightly +0 3 \* \* \* +in \d\S+ +\d+d\S* +failed +4 +1\n/,
+  );
+  await terminal.shows(/\nnightly: 0 3 \* \* \* in Europe\/Berlin, last task nightly:2026-01-02T03:00:00Z\n/);
+  await terminal.resize(48, 20);
+  const narrow = await terminal.shows(/\nCRON +NEXT +LAST +OUTCOME\nnightly +in /);
+  expect(Math.max(...narrow.split('\n').map((line) => line.length))).toBeLessThanOrEqual(48);
+  await terminal.press('Tab');
+  await terminal.shows(/Tab dead letters/);
+  await terminal.press('Tab', 'Tab');
+  await terminal.shows(/ workers 0 {3}dead 0 {3}batches 2 {3}crons 1\s/);
+  const small = await terminal.shows(/\nBATCH +STATE +DONE +ETA\n/);
+  expect(Math.max(...small.split('\n').map((line) => line.length))).toBeLessThanOrEqual(48);
+  await terminal.press('q');
+  await terminal.shows(/ended 0/);
 });

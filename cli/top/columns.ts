@@ -1,0 +1,45 @@
+/** Rows of a screen in columns of fixed widths. Pure, except for colours. */
+import { paint, type Colour } from '../terminal/paint.ts';
+import { fit } from '../terminal/table.ts';
+
+export interface Column<T> {
+  readonly title: string;
+  readonly width: number;
+  readonly right?: boolean;
+  readonly text: (row: T) => string;
+  readonly colour?: (row: T) => Colour | undefined;
+}
+
+/** Between two columns. */
+export const GAP = 2;
+
+export function rateText(rate: number | undefined): string {
+  if (rate === undefined) return '-';
+  return rate >= 100 ? `${Math.round(rate)}/s` : `${rate.toFixed(1)}/s`;
+}
+
+/** Scrolled so that the cursor is visible. */
+export function tableLines<T>(
+  shown: readonly Column<T>[],
+  rows: readonly T[],
+  cursor: number,
+  room: number,
+): string[] {
+  const at = Math.min(cursor, rows.length - 1);
+  const from = Math.max(0, Math.min(at - Math.floor(room / 2), rows.length - room));
+  const cell = (text: string, { width, right }: Column<T>): string => {
+    const cut = fit(text, width);
+    return right ? cut.trimEnd().padStart(width) : cut;
+  };
+  const gap = ' '.repeat(GAP);
+  const head = paint('dim', shown.map((column) => cell(column.title, column)).join(gap));
+  const line = (row: T, i: number): string => {
+    const chosen = from + i === at;
+    const cells = shown.map((column) => {
+      const text = cell(column.text(row), column);
+      return chosen ? text : paint(column.colour?.(row), text);
+    });
+    return chosen ? paint('inverse', cells.join(gap)) : cells.join(gap).trimEnd();
+  };
+  return [head, ...rows.slice(from, from + Math.max(1, room)).map(line)];
+}
