@@ -98,5 +98,8 @@ function saidOf({ raw }: Delivery, id: string | Buffer): Pick<Finished, 'batch' 
       return undefined;
     }
   };
-  return { batch: right(() => partMarkOf(value, id, raw)), unique: right(() => taskOptionsOf(value)?.unique) };
+  return {
+    batch: right(() => partMarkOf(value, id, raw)),
+    unique: right(() => taskOptionsOf(value)?.unique),
+  };
 }
