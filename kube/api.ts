@@ -75,6 +75,20 @@ export interface KubeApi extends Lister {
       cost: number | null,
       options?: CallOptions & { readonly uid?: string | undefined },
     ): Promise<Pod>;
+    /**
+     * Changes what one container of a running pod requests, through `/resize`; what is not named stays. The kubelet carries it out
+     * later, or says in the pod's conditions why not. `notFound` also where the API server has no such resource; `conflict` when the
+     * name is another pod's by now.
+     */
+    resize(
+      ref: ObjectRef,
+      uid: string,
+      container: string,
+      requests: Readonly<Record<string, string>>,
+      options?: CallOptions,
+    ): Promise<Pod>;
+    /** Whether the API server can resize pods in place: Kubernetes 1.33 or newer. */
+    canResize(options?: CallOptions): Promise<boolean>;
   };
   readonly secrets: {
     get(ref: ObjectRef, options?: CallOptions): Promise<Secret>;

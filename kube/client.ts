@@ -27,9 +27,11 @@ import {
   SECRETS,
 } from './resources.ts';
 import type { Call, CallOptions, Transport } from './transport.ts';
-import type { KubeObject, Scale } from './wire.ts';
+import type { KubeObject, Pod, Scale } from './wire.ts';
 
 const MERGE_PATCH = 'application/merge-patch+json';
+/** Merges containers by their names, where a merge patch would replace the list. */
+const STRATEGIC_PATCH = 'application/strategic-merge-patch+json';
 /** JSON is YAML. */
 const APPLY_PATCH = 'application/apply-patch+yaml';
 
@@ -165,6 +167,24 @@ export function createKubeApi(transport: Transport): KubeApi {
         const annotations = { [DELETION_COST]: cost === null ? null : String(cost) };
         const { uid } = options ?? {};
         return mergePatch(PODS, ref, { metadata: { annotations, ...(uid && { uid }) } }, options);
+      },
+      resize: (ref, uid, container, requests, options) =>
+        transport.call<Pod>(
+          {
+            ...on('PATCH', PODS, ref, 'resize'),
+            query: { fieldManager: FIELD_MANAGER },
+            contentType: STRATEGIC_PATCH,
+            body: {
+              metadata: { uid },
+              spec: { containers: [{ name: container, resources: { requests } }] },
+            },
+          },
+          options,
+        ),
+      canResize: async (options) => {
+        const call = { method: 'GET', path: '/api/v1', what: 'get the resources of v1' } as const;
+        const { resources } = await transport.call<{ resources: readonly { name: string }[] }>(call, options);
+        return resources.some(({ name }) => name === 'pods/resize');
       },
     },
     secrets: { get: (ref, options) => get(SECRETS, ref, options) },

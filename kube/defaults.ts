@@ -11,6 +11,7 @@ import {
   PodDefaults,
   Unmanaged,
   type DeadLettersSpec,
+  type ParkedSpec,
   type ResultsSpec,
   type TasksSpec,
   type RetrySpec,
@@ -28,6 +29,7 @@ export interface WorkerPoolSpecInput extends Partial<
     | 'redis'
     | 'source'
     | 'scaleTargetRef'
+    | 'parked'
     | 'scaling'
     | 'schedules'
     | 'crons'
@@ -42,6 +44,7 @@ export interface WorkerPoolSpecInput extends Partial<
   readonly redis: WorkerPoolSpec['redis'];
   readonly source?: SourceSpecInput;
   readonly scaleTargetRef?: Partial<ScaleTargetRef> & Pick<ScaleTargetRef, 'name'>;
+  readonly parked?: Omit<ParkedSpec, 'cpu'> & { readonly cpu?: string };
   readonly scaling?: Partial<Omit<ScalingSpec, 'scaleDown'>> & {
     readonly scaleDown?: Partial<ScalingSpec['scaleDown']>;
   };
@@ -82,6 +85,7 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
   const {
     source,
     scaleTargetRef,
+    parked,
     scaling,
     schedules,
     crons,
@@ -106,6 +110,7 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
     ...(scaleTargetRef && {
       scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', ...scaleTargetRef },
     }),
+    ...(parked && { parked: { cpu: '10m', ...parked } }),
     scaling: {
       ...scaling,
       scaleDown: { unmanaged: Unmanaged.WhenIdle, ...scaling?.scaleDown },

@@ -46,7 +46,7 @@ export const ENDPOINT_SLICES: Resource<EndpointSlice> = {
   plural: 'endpointslices',
 };
 
-export type Subresource = 'status' | 'scale';
+export type Subresource = 'status' | 'scale' | 'resize';
 
 /** The path of a collection, of all namespaces when none is given. */
 export function collectionPath({ group, version, plural }: Resource<unknown>, namespace?: string): string {

@@ -56,6 +56,8 @@ export interface WorkerPoolSpec {
   readonly concurrency: number;
   readonly minReplicas: number;
   readonly maxReplicas: number;
+  /** The last replicas, which are kept at a small size instead of being removed. */
+  readonly parked?: ParkedSpec;
   readonly scaling: ScalingSpec;
   /** Periods with other bounds. */
   readonly schedules?: ScheduleSpec[];
@@ -85,6 +87,16 @@ export interface ScaleTargetRef {
   readonly apiVersion: 'apps/v1';
   readonly kind: 'Deployment';
   readonly name: string;
+}
+
+/** Pods that are up and reserve little; they get what the template requests when they are needed, without a restart. */
+export interface ParkedSpec {
+  /** Pods that the pool keeps in all, while it needs no more. */
+  readonly replicas: number;
+  /** What the worker's container requests while it is parked; its limits stay. A quantity such as `10m`. */
+  readonly cpu: string;
+  /** By default what the template requests; a quantity such as `80Mi`. */
+  readonly memory?: string;
 }
 
 export interface ScalingSpec {
@@ -246,7 +258,10 @@ export interface WorkerPoolStatus {
   readonly readyReplicas?: number;
   /** Being shut down, and counted neither in `replicas` nor in `readyReplicas`: workers that finish what they run. */
   readonly terminatingReplicas?: number;
+  /** Working replicas that the last decision requires; parked ones are kept beside them. */
   readonly desiredReplicas?: number;
+  /** Of `replicas`, those that are parked; absent where the pool parks none. */
+  readonly parkedReplicas?: number;
   /** Label selector of the pods, as a string; what `/scale` reports. */
   readonly selector?: string;
   /** The queue, or the queues by priority, with commas. */

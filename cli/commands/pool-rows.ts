@@ -4,7 +4,7 @@ import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
 import { age, oneLine, type Cell } from '../terminal/table.ts';
 
 const HEAD = ['NAME', 'QUEUE', 'WAITING', 'IN FLIGHT', 'REPLICAS', 'DESIRED', 'READY', 'REASON', 'AGE'];
-const WIDE = ['DELAYED', 'DEAD', 'RATE', 'SERVICE', 'START', 'LAST DECISION'];
+const WIDE = ['PARKED', 'DELAYED', 'DEAD', 'RATE', 'SERVICE', 'START', 'LAST DECISION'];
 /** Longer texts are cut. */
 const DECISION = 100;
 
@@ -27,6 +27,7 @@ export function poolRow(pool: WorkerPool, { namespaces, wide, now }: RowForm): C
   const row = [metadata.name, status.queue ?? queuesOf(spec).join(',')];
   const created = Date.parse(metadata.creationTimestamp ?? '');
   const more = [
+    status.parkedReplicas ?? '-',
     status.delayed ?? '-',
     status.dead ?? '-',
     status.arrivalRate ?? '-',
@@ -64,6 +65,7 @@ const DUBIOUS = new Set([
   'PoisonTasks',
   'PartitionsLeft',
   'PartitionsUnserved',
+  'ParkingFailed',
 ]);
 
 /** The condition of that type, if the controller has set it. */

@@ -20,6 +20,7 @@ export const ofController: readonly Right[] = [
   ...rights('apps', 'deployments', 'get', 'list', 'watch', 'create', 'patch', 'delete'),
   ...rights('apps', 'deployments/scale', 'patch'),
   ...rights('', 'pods', 'list', 'watch', 'patch'),
+  ...rights('', 'pods/resize', 'patch'),
   ...rights('', 'secrets', 'get'),
   ...rights('events.k8s.io', 'events', 'create', 'patch'),
 ];

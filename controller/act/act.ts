@@ -15,6 +15,7 @@ import { noService, recall, recentP99, type ServiceMemory } from './grace-period
 import type { KnownDeployment } from './known-deployment.ts';
 import { applierBefore, nothingWritten, type Applier, type Written } from './other-writers.ts';
 import { appliedBefore, type Applied, type ServiceTimes } from './owned-deployment.ts';
+import { initialParkingState, type ParkingState } from './parked/resize.ts';
 import { drainsOf, type Drains } from './scale-in.ts';
 import { sourceDrains, type SourceState } from './source-drains.ts';
 import { nothingKept, step, type Kept, type Step } from './step.ts';
@@ -34,6 +35,7 @@ export interface ActState {
   service: ServiceMemory;
   /** Of a pool with a source. */
   readonly source: SourceState;
+  readonly parking: ParkingState;
 }
 
 export function initialActState(): ActState {
@@ -46,6 +48,7 @@ export function initialActState(): ActState {
     strays: [],
     service: noService,
     source: { idle: new Map() },
+    parking: initialParkingState(),
   };
 }
 
@@ -80,6 +83,7 @@ export function targetOf(input: TargetInput, state: ActState): DeploymentTarget 
     partitions,
     written: state.replicas,
     applier: state.applier ?? applierBefore(pool.status?.replicasApplier),
+    parking: state.parking,
     now,
     service: serviceOf(sampled, state),
   });

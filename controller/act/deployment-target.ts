@@ -11,17 +11,20 @@ import type { AdoptedDeployments } from './adopted-deployments.ts';
 import {
   countsOf,
   deploymentFailureOf,
+  isRollingOut,
   selectorText,
   type KnownDeployment,
   type ScaledDeployment,
 } from './known-deployment.ts';
 import { applierOf, checkMaker, type Applier, type Written } from './other-writers.ts';
-import { isTerminatingPod } from './ownership.ts';
+import { isActivePod, isTerminatingPod } from './ownership.ts';
 import { ownedDeployment, type Applied, type GraceChange, type ServiceTimes } from './owned-deployment.ts';
+import { parkingOf, type Parking, type ParkingFailure, type ParkingState } from './parked/resize.ts';
 import { podFailureOf } from './pod-failures.ts';
+import { isReadyPod } from './pods.ts';
 import { replicaWriter } from './replica-writer.ts';
 import { targetPods } from './target-pods.ts';
-import { NoTarget, type Replicas, type Target } from './target.ts';
+import { NoTarget, type ParkedCounts, type Replicas, type Target } from './target.ts';
 import { annotatedPauseOf } from '../decide/pause.ts';
 import type { PoolIdentity } from './workers-of.ts';
 
@@ -39,6 +42,8 @@ export interface DeploymentTarget extends Target {
   readonly written: Written;
   /** Who applies replicas to the adopted Deployment, which are ours to set. */
   readonly applier: Applier | undefined;
+  /** Why replicas cannot be parked, or do not get their full size. */
+  readonly parkingFailure: ParkingFailure | undefined;
 }
 
 export interface DeploymentTargetOptions {
@@ -60,6 +65,8 @@ export interface DeploymentTargetOptions {
   readonly partitions?: string | undefined;
   readonly written: Written;
   readonly applier: Applier | undefined;
+  /** Kept from one reconcile to the next. */
+  readonly parking: ParkingState;
   /** ms of the elapsed clock. */
   readonly now: number;
   readonly signal: AbortSignal;
@@ -74,7 +81,8 @@ export function deploymentTarget(options: DeploymentTargetOptions): DeploymentTa
   const target = { namespace, name: scaleTargetRef?.name ?? name };
   const owned = ownedDeployment({ ...options, outdated: written.outdated });
   const writer = replicaWriter({ api, target, written, rival, dryRun, now, signal });
-  const podsOfTarget = targetPods({ api, target, taken, signal });
+  const parking = adopts ? undefined : parkingOf({ api, pool, state: options.parking, now, signal });
+  const podsOfTarget = targetPods({ api, target, taken, parking, signal });
   let { applier } = options;
   let observed: ScaledDeployment | undefined;
 
@@ -128,6 +136,8 @@ export function deploymentTarget(options: DeploymentTargetOptions): DeploymentTa
     return resourceVersion ? { ...found, metadata: { ...found.metadata, resourceVersion } } : found;
   }
 
+  const activePods = (): Pod[] => podsOfTarget.own([...pods()]).filter(isActivePod);
+
   return {
     get applied() {
       return owned.applied;
@@ -147,10 +157,16 @@ export function deploymentTarget(options: DeploymentTargetOptions): DeploymentTa
     get applier() {
       return applier;
     },
+    get parkingFailure() {
+      return observed && parking?.failureOf(activePods(), isRollingOut(observed));
+    },
     identity: { namespace, pool: name, target: target.name },
     observe: async () => {
       observed = await (adopts ? findAdopted() : ensureOwned());
-      return replicasOf(observed, adopts ? undefined : podsOfTarget.own([...pods()]));
+      const replicas = replicasOf(observed, adopts ? undefined : podsOfTarget.own([...pods()]));
+      return parking
+        ? { ...replicas, parked: parkedCounts(parking, activePods(), isRollingOut(observed)) }
+        : replicas;
     },
     members: async (how) =>
       observed && !adopts && how !== 'fresh'
@@ -163,6 +179,24 @@ export function deploymentTarget(options: DeploymentTargetOptions): DeploymentTa
       return (await setReplicas(replicas, podsOfTarget.resourceVersion)) !== undefined;
     },
     keep: (ids) => podsOfTarget.unmark(ids),
+    parking: parking && {
+      replicas: parking.replicas,
+      resize: (ids, to) =>
+        parking.resize(
+          activePods().filter(({ metadata }) => ids.includes(metadata.name)),
+          to,
+        ),
+    },
+  };
+}
+
+function parkedCounts(parking: Parking, pods: readonly Pod[], rollingOut: boolean): ParkedCounts {
+  const sizes = pods.map((pod) => [pod, parking.sizeOf(pod, rollingOut)] as const);
+  const parked = sizes.filter(([, size]) => size === 'parked').map(([pod]) => pod);
+  return {
+    parked: parked.length,
+    ready: parked.filter(isReadyPod).length,
+    stuck: sizes.filter(([, size]) => size === 'stuck').length,
   };
 }
 

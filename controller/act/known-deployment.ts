@@ -89,6 +89,13 @@ export function countsOf({
   };
 }
 
+/** Whether pods of an earlier template may be there: also while the last change was not counted yet. */
+export function isRollingOut(deployment: ScaledDeployment): boolean {
+  const { metadata, status } = deployment;
+  const isBehind = (status.observedGeneration ?? Infinity) < (metadata.generation ?? 0);
+  return isBehind || countsOf(deployment).rollingOut;
+}
+
 /** Labels are compared separately, as the fingerprint does not cover metadata. */
 export function hasLabels(
   { metadata: { labels = {} } }: KnownDeployment,

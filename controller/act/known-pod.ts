@@ -7,9 +7,17 @@ export function slimPod(pod: Pod): Pod {
   const { name, namespace, uid, labels, creationTimestamp, deletionTimestamp } = pod.metadata;
   const owner = pod.metadata.ownerReferences?.find(({ controller }) => controller);
   const cost = pod.metadata.annotations?.[DELETION_COST];
-  // empty for most pods: in a Deployment, only some containers set a restart policy of their own
-  const once = pod.spec?.containers.flatMap((container) =>
-    container.restartPolicy ? [{ name: container.name, restartPolicy: container.restartPolicy }] : [],
+  // in a Deployment, only some containers set a restart policy of their own
+  const containers = pod.spec?.containers.flatMap(({ name: of, restartPolicy, resources }) =>
+    restartPolicy || resources?.requests
+      ? [
+          {
+            name: of,
+            ...(restartPolicy ? { restartPolicy } : {}),
+            ...(resources?.requests ? { resources: { requests: resources.requests } } : {}),
+          },
+        ]
+      : [],
   );
   return {
     metadata: {
@@ -22,7 +30,7 @@ export function slimPod(pod: Pod): Pod {
       ...(creationTimestamp ? { creationTimestamp } : {}),
       ...(deletionTimestamp ? { deletionTimestamp } : {}),
     },
-    ...(once?.length ? { spec: { containers: once } } : {}),
+    ...(containers?.length ? { spec: { containers } } : {}),
     status: {
       ...(pod.status?.phase ? { phase: pod.status.phase } : {}),
       ...(pod.status?.reason ? { reason: pod.status.reason } : {}),

@@ -54,7 +54,9 @@ export function podFailureOf(pods: Iterable<Pod>): string | undefined {
 function endedForGood(pod: Pod): { readonly name: string; readonly exitCode: number } | undefined {
   if (!isActivePod(pod)) return undefined;
   const once = new Set(
-    pod.spec?.containers.filter((one) => one.restartPolicy !== 'Always').map(({ name }) => name),
+    pod.spec?.containers
+      .filter(({ restartPolicy = 'Always' }) => restartPolicy !== 'Always')
+      .map(({ name }) => name),
   );
   for (const { name, state } of pod.status?.containerStatuses ?? [])
     if (once.has(name) && state?.terminated?.exitCode === 0) return { name, exitCode: 0 };

@@ -7,6 +7,7 @@ import { KubeError } from '../../kube/errors.ts';
 import { PODS } from '../../kube/resources.ts';
 import type { Pod } from '../../kube/wire.ts';
 import { isActivePod } from './ownership.ts';
+import type { PodSize } from './parked/size.ts';
 import type { Member } from './target.ts';
 
 /** The lowest value of the annotation. */
@@ -14,20 +15,24 @@ const GOING_COST = -(2 ** 31);
 const PAGE = 500;
 
 /** The pod as a member; empty for one that has ended or is terminating. `taken`: pods that were removed. */
-export function memberOf(pod: Pod, taken: ReadonlySet<string>): Member[] {
+export function memberOf(pod: Pod, taken: ReadonlySet<string>, size?: PodSize): Member[] {
   const { name, creationTimestamp = '', annotations } = pod.metadata;
   if (!isActivePod(pod)) return [];
   const addresses = pod.status?.podIPs?.map(({ ip }) => ip) ?? [];
   return [
     {
       ...(addresses.length > 0 && { addresses }),
+      ...(size && { size }),
       id: name,
-      ready:
-        pod.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false,
+      ready: isReadyPod(pod),
       created: Date.parse(creationTimestamp) || 0,
       going: taken.has(name) || annotations?.[DELETION_COST] === String(GOING_COST),
     },
   ];
+}
+
+export function isReadyPod({ status }: Pod): boolean {
+  return status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') ?? false;
 }
 
 /** All pods that the selector matches now, read from the API server. */

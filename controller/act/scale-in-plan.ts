@@ -111,7 +111,13 @@ export function goingAnyway(members: readonly Member[], wanted: number): readonl
   return members.filter(({ going }) => going).slice(0, Math.max(0, members.length - wanted));
 }
 
-function stillAbsent(members: readonly Member[], loads: WorkerLoads, before: Absent, now: number): Absent {
+/** Members that are ready and not registered, and since when. */
+export function stillAbsent(
+  members: readonly Member[],
+  loads: WorkerLoads,
+  before: Absent,
+  now: number,
+): Absent {
   const missing = members.filter(({ id, ready }) => ready && !loads.has(id));
   return new Map(missing.map(({ id }) => [id, before.get(id) ?? now]));
 }

@@ -80,6 +80,8 @@ export interface ScaleInInput {
   readonly idle: boolean;
   readonly unmanaged: Unmanaged;
   readonly before: Passes;
+  /** Members at the parked size stay marked, because others are at work. */
+  readonly parkedRest?: boolean;
   /** ms. */
   readonly now: number;
 }
@@ -154,9 +156,23 @@ async function mark(input: ScaleInInput, members: Members): Promise<Pass> {
   const { desired, idle, unmanaged, now } = input;
   const seen = { ...registered, members, desired, idle, unmanaged, now, absent: input.before.absent };
   const plan = planScaleIn(seen);
-  const orders = ordersFor(members.all, registered, [...plan.doomed, ...plan.leaving]);
-  const { loads } = workersOf(members, await drains.set(orders), identity);
+  const parked = input.parkedRest ? members.all.filter(({ size }) => size === 'parked') : [];
+  const idleParked = parked.filter(({ id }) => !registered.loads.get(id)?.inFlight);
+  const marked = [...plan.doomed, ...plan.leaving, ...idleParked];
+  const loads = await orderDrains(drains, members, registered, marked, identity);
   return { ...outcomeOf(seen, plan, loads), plan, registered, loads };
+}
+
+/** Marks exactly these members, and returns the load of each right after. */
+export async function orderDrains(
+  drains: Drains,
+  members: Members,
+  registered: MemberWorkers,
+  leaving: readonly Member[],
+  identity: PoolIdentity | undefined,
+): Promise<WorkerLoads> {
+  const orders = ordersFor(members.all, registered, leaving);
+  return workersOf(members, await drains.set(orders), identity).loads;
 }
 
 /** Cancels all drains, except those of members whose removal can no longer be stopped. */
@@ -197,11 +213,11 @@ function aboutToDrain(load: WorkerLoad | undefined): boolean {
 }
 
 /** A worker that has not noticed its mark yet. */
-function unaware(load: WorkerLoad | undefined): WorkerLoad[] {
+export function unaware(load: WorkerLoad | undefined): WorkerLoad[] {
   return load && load.state !== 'draining' && load.state !== 'drained' ? [load] : [];
 }
 
-function readLoads(drains: Drains, { all }: Members): Promise<WorkerLoads> {
+export function readLoads(drains: Drains, { all }: Members): Promise<WorkerLoads> {
   const ids = all.map(({ id }) => id);
   return drains.read(ids, all);
 }

@@ -9,8 +9,10 @@
  */
 import type { Unmanaged } from '../../kube/workerpool.ts';
 import { decide } from '../decide/decide.ts';
-import type { Decision, Memory, Policy } from '../decide/decision.ts';
+import type { Decision, Memory, Policy, Sample } from '../decide/decision.ts';
 import type { Sampled } from '../sample/sampled.ts';
+import { parkPass, type ParkPass } from './parked/pass.ts';
+import { mustPark, parkNote, totalReplicas, workingOf } from './parked/total.ts';
 import { cancelDrains, noPasses, scaleIn, type Drains, type ScaleInHold, type Passes } from './scale-in.ts';
 import type { Replicas, Target } from './target.ts';
 import type { PoolIdentity } from './workers-of.ts';
@@ -19,6 +21,8 @@ import type { PoolIdentity } from './workers-of.ts';
 export interface Kept extends Passes {
   /** Workers registered in the queues that are not the target's, as counted when all of its replicas were ready. */
   readonly elsewhere: number;
+  /** Of a pool that parks replicas: the last pass. */
+  readonly park?: ParkPass;
 }
 
 export const nothingKept: Kept = { ...noPasses, elsewhere: 0 };
@@ -30,6 +34,8 @@ export interface Step {
   readonly scaled: { readonly from: number; readonly to: number } | undefined;
   /** Why excess replicas stay, if for another reason than unfinished tasks. */
   readonly held: ScaleInHold | undefined;
+  /** What became of parked replicas; `undefined` if nothing had to be looked at. */
+  readonly park?: ParkPass;
   /** Input of the next step. */
   readonly kept: Kept;
   /** The next step is due after this many ms, whether or not the queue was sampled again. */
@@ -67,7 +73,7 @@ export interface StepInput {
 
 /** Observes, decides and acts. Rejects if the target could not be observed or scaled; the memory is unchanged then. */
 export async function step(input: StepInput): Promise<Step> {
-  const { policy, sampled, target, memory, now, wall = now, drains, identity } = input;
+  const { policy, sampled, target, memory, now, wall = now, kept } = input;
   const replicas = await target.observe();
   const { redis } = sampled;
   const sample =
@@ -75,13 +81,21 @@ export async function step(input: StepInput): Promise<Step> {
       ? { kind: 'known' as const, ...sampled.sample, ...sampled.sample.runnable, redis }
       : { kind: 'unknown' as const, why: sampled.why, redis };
   const rules = input.dryRun ? { ...policy, dryRun: true } : policy;
-  const elsewhere = elsewhereOf(replicas, sampled, input.kept.elsewhere);
-  const ready = up(replicas, sampled, elsewhere);
+  const elsewhere = elsewhereOf(replicas, sampled, kept.elsewhere);
+  const working = workingOf(replicas, up(replicas, sampled, elsewhere));
+  const { current, ready, parked } = working;
   const { around = (work) => work() } = input;
-  const decided = around(() => decide(rules, sample, replicas.wanted, memory, now, ready, wall));
-  const decision = { ...decided, reason: decided.reason + pauseNote(input) + limitNote(sampled) };
-  const { desired } = decision;
-  const from = replicas.wanted;
+  const decided = around(() => decide(rules, sample, current, memory, now, ready, wall, parked));
+  const known = sample.kind === 'known';
+  const keep = target.parking?.replicas ?? 0;
+  const seen = { decision: decided, policy, wanted: replicas.wanted, working, keep, known };
+  const total = totalReplicas(seen);
+  const notes = (target.parking ? parkNote(decided, working, total) : '') + pauseNote(input);
+  const decision = {
+    ...decided,
+    reason: decided.reason + notes + limitNote(sampled),
+    ...(target.parking && { numbers: { ...decided.numbers, parked: { replicas: keep, now: parked } } }),
+  };
   const still: Step = {
     replicas,
     decision,
@@ -91,31 +105,51 @@ export async function step(input: StepInput): Promise<Step> {
     requeueInMs: delayUntil(decision.decideAgainAt, wall),
   };
   if (input.dryRun) return still;
-  if (desired >= from) {
+  const parks = target.parking && mustPark(seen, total, known ? sample : {});
+  const [scaled, park] = await Promise.allSettled([
+    scaleTo(input, still, total, parks ? undefined : sample),
+    parks ? parkReplicas(input, decision, total < replicas.wanted) : undefined,
+  ]);
+  // what was done is done again, or seen
+  if (scaled.status === 'rejected') throw scaled.reason;
+  if (park.status === 'rejected') throw park.reason;
+  return park.value ? withParked(scaled.value, park.value) : scaled.value;
+}
+
+/** Brings the target to `total` replicas. `undrain`: the sample, if workers that drain are to resume where replicas are added. */
+async function scaleTo(
+  input: StepInput,
+  still: Step,
+  total: number,
+  undrain: Sample | undefined,
+): Promise<Step> {
+  const { target, drains, identity, sampled, unmanaged, now, kept: before } = input;
+  const { decision, replicas, kept } = still;
+  const from = replicas.wanted;
+  if (total >= from) {
     let raised: boolean | undefined;
     try {
       // first, as draining workers are already running
-      if (drains && sample.kind === 'known' && sample.leaving > 0)
+      if (drains && undrain?.kind === 'known' && undrain.leaving > 0)
         await cancelDrains({ target, drains, identity });
     } finally {
-      if (desired > from) raised = await target.raise(desired);
+      if (total > from) raised = await target.raise(total);
     }
     if (raised === false) return { ...still, requeueInMs: CHANGED_MS };
-    return raised ? { ...still, scaled: { from, to: desired } } : still;
+    return raised ? { ...still, scaled: { from, to: total } } : still;
   }
   // decide never scales in without a sample, and there is no sample without a Redis
   if (!drains) return still;
-  const idle = sample.kind === 'known' && sample.waiting + sample.inFlight + sample.due === 0;
-  const { unmanaged, kept: before } = input;
   const scaledIn = await scaleIn({
     target,
     drains,
     replicas,
     identity,
-    desired,
-    idle,
+    desired: total,
+    idle: isIdle(sampled),
     unmanaged,
     before,
+    parkedRest: decision.desired > 0,
     now,
   });
   const reason = [decision.reason, scaledIn.progress, scaledIn.held?.message].filter(Boolean).join('; ');
@@ -124,8 +158,35 @@ export async function step(input: StepInput): Promise<Step> {
     decision: { ...decision, reason },
     scaled: scaledIn.to < from ? { from, to: scaledIn.to } : undefined,
     held: scaledIn.held,
-    kept: { ...scaledIn.passes, elsewhere },
+    kept: { ...kept, ...scaledIn.passes },
     requeueInMs: soonest(still.requeueInMs, scaledIn.requeueInMs),
+  };
+}
+
+function isIdle(sampled: Sampled): boolean {
+  if (sampled.kind !== 'known') return false;
+  const { inFlight, runnable } = sampled.sample;
+  return runnable.waiting + inFlight + runnable.due === 0;
+}
+
+async function parkReplicas(
+  { target, drains, identity, sampled, kept, now }: StepInput,
+  { desired }: Decision,
+  shrinking: boolean,
+): Promise<ParkPass | undefined> {
+  const { parking } = target;
+  if (!parking) return undefined;
+  const readable = sampled.kind === 'known' ? drains : undefined;
+  const absent = kept.park?.absent ?? new Map();
+  return parkPass({ target, parking, drains: readable, identity, desired, shrinking, absent, now });
+}
+
+function withParked(done: Step, park: ParkPass): Step {
+  return {
+    ...done,
+    park,
+    kept: { ...done.kept, park },
+    requeueInMs: soonest(done.requeueInMs, park.requeueInMs),
   };
 }
 
@@ -180,7 +241,7 @@ export function isActive({ replicas, decision, held }: Step, sampled: Sampled): 
   const { runnable, inFlight, leaving } = sampled.sample;
   const still =
     decision.cause === 'Enough' ||
-    (decision.cause === 'Paused' && decision.desired === replicas.wanted) ||
+    (decision.cause === 'Paused' && decision.desired === decision.numbers.current) ||
     (decision.cause === 'ScaleDown' && held !== undefined);
   const gone = replicas.wanted === replicas.existing && !replicas.terminating;
   const settled = still && gone && leaving === 0;

@@ -2,7 +2,14 @@
 import type { KubeApi } from '../../kube/api.ts';
 import type { ObjectRef } from '../../kube/resources.ts';
 import type { Pod } from '../../kube/wire.ts';
-import { countsOf, scaledPart, selectorText, type ScaledDeployment } from './known-deployment.ts';
+import {
+  countsOf,
+  isRollingOut,
+  scaledPart,
+  selectorText,
+  type ScaledDeployment,
+} from './known-deployment.ts';
+import type { Parking } from './parked/resize.ts';
 import { isActivePod, isOwnPod } from './ownership.ts';
 import { listPods, memberOf, setCosts } from './pods.ts';
 import type { Members } from './target.ts';
@@ -12,6 +19,8 @@ export interface TargetPodsOptions {
   readonly target: ObjectRef;
   /** Pods that were removed: the watch may still show them. Kept from one reconcile to the next. */
   readonly taken: Set<string>;
+  /** Of a pool that parks replicas. */
+  readonly parking?: Parking | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -33,7 +42,7 @@ export interface TargetPods {
   unmark(ids: readonly string[]): Promise<void>;
 }
 
-export function targetPods({ api, target, taken, signal }: TargetPodsOptions): TargetPods {
+export function targetPods({ api, target, taken, parking, signal }: TargetPodsOptions): TargetPods {
   let strays: readonly string[] | undefined;
   let last: { readonly pods: readonly Pod[]; readonly resourceVersion: string | undefined } | undefined;
 
@@ -45,7 +54,8 @@ export function targetPods({ api, target, taken, signal }: TargetPodsOptions): T
   function membersOf(deployment: ScaledDeployment, found: readonly Pod[], fresh: boolean): Members {
     const { metadata, status } = deployment;
     const ours = own(found);
-    const all = ours.flatMap((pod) => memberOf(pod, taken));
+    const rollingOut = isRollingOut(deployment);
+    const all = ours.flatMap((pod) => memberOf(pod, taken, parking?.sizeOf(pod, rollingOut)));
     const active = new Set(all.map(({ id }) => id));
     if (fresh) for (const pod of taken) if (!active.has(pod)) taken.delete(pod);
     const ending = ours.map(nameOf).filter((pod) => !active.has(pod));

@@ -1,6 +1,8 @@
 /**
  * The target of scaling, behind one small interface: a Deployment in a cluster, or a set of local processes.
  */
+import type { PodSize } from './parked/size.ts';
+
 export interface Replicas {
   /** The replicas that are requested now. */
   readonly wanted: number;
@@ -16,6 +18,17 @@ export interface Replicas {
   readonly trouble: string | undefined;
   /** A rollout is replacing old replicas by new ones, so we cannot choose which ones are removed. */
   readonly rollingOut: boolean;
+  /** Of a pool that parks replicas. */
+  readonly parked?: ParkedCounts | undefined;
+}
+
+/** Replicas that exist and are not at their full size: they are no part of what a decision counts on. */
+export interface ParkedCounts {
+  readonly parked: number;
+  /** Of them, those that are ready. */
+  readonly ready: number;
+  /** Their full size was requested, and is not there: they work at the parked one meanwhile. */
+  readonly stuck: number;
 }
 
 /** One replica; a replica that is shutting down is no longer a member. */
@@ -29,6 +42,8 @@ export interface Member {
   readonly going: boolean;
   /** Its addresses, where it has any; several members may share one. */
   readonly addresses?: readonly string[];
+  /** Where the pool parks replicas. */
+  readonly size?: PodSize;
 }
 
 /** The individual replicas, and the counts that others report of them: if the two differ, one of them is out of date. */
@@ -55,6 +70,18 @@ export interface Target {
   remove(ids: readonly string[], replicas: number): Promise<boolean>;
   /** Revokes `remove` for members that stay after all. */
   keep(ids: readonly string[]): Promise<void>;
+  /** Only of a pool that parks replicas. */
+  readonly parking?: ParkingTarget | undefined;
+}
+
+export interface ParkingTarget {
+  /** Replicas to keep in all; 0 while none can be parked. */
+  readonly replicas: number;
+  /**
+   * Requests this size for members, and resolves to those for which it was accepted. What the API server refuses is remembered, and
+   * reported in the pool's conditions.
+   */
+  resize(ids: readonly string[], to: 'full' | 'parked'): Promise<readonly string[]>;
 }
 
 /** The target does not exist, or belongs to somebody else: nothing can be scaled until a person acts. */

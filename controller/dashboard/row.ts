@@ -33,6 +33,7 @@ const BAD_WHEN: Readonly<Record<string, 'True' | 'False'>> = {
   ForeignPods: 'True',
   QueueShared: 'True',
   ReplicasApplied: 'True',
+  ParkingFailed: 'True',
   PartitionsLeft: 'True',
   PartitionsUnserved: 'True',
 };
@@ -47,6 +48,7 @@ const WORST_FIRST = [
   'ForeignPods',
   'QueueShared',
   'ReplicasApplied',
+  'ParkingFailed',
   'PartitionsUnserved',
   'PartitionsLeft',
 ];
@@ -63,6 +65,7 @@ export function rowOf(input: RowInput): PoolRow {
   const row = {
     replicas: latest?.replicas ?? replicas,
     ready: latest?.ready ?? readyReplicas,
+    parked: latest?.parked ?? status.parkedReplicas ?? 0,
     desired: latest?.desired ?? desiredReplicas,
   };
   return {
@@ -95,13 +98,23 @@ const rounded = (rate: number): number => Number(rate.toPrecision(rate < 10 ? 2 
 function stateOf(
   { pool, sampled, latest }: RowInput,
   trouble: string | undefined,
-  now: { waiting: number; inFlight: number; replicas: number; ready: number; desired: number },
+  now: {
+    waiting: number;
+    inFlight: number;
+    replicas: number;
+    ready: number;
+    parked: number;
+    desired: number;
+  },
 ): PoolState {
   if (trouble !== undefined) return 'trouble';
   if (!latest && sampled?.kind !== 'known') return 'unknown';
   const paused = sampled?.kind === 'known' && isPaused(pool, sampled.sample);
   if (pool.spec.mode === 'Paused' || paused) return 'paused';
-  if (pool.spec.mode !== 'DryRun' && (now.replicas !== now.desired || now.ready !== now.desired))
+  if (
+    pool.spec.mode !== 'DryRun' &&
+    (now.replicas - now.parked !== now.desired || now.ready - now.parked !== now.desired)
+  )
     return 'scaling';
   return now.waiting + now.inFlight > 0 ? 'working' : 'idle';
 }

@@ -7,6 +7,7 @@
  */
 import type {
   CronSpec,
+  ParkedSpec,
   RedisSpec,
   ScheduleSpec,
   SecretSource,
@@ -18,7 +19,7 @@ import type { SettingsGroup } from './api.ts';
 type SettingsEntry = readonly [name: string, value: string | number | boolean | undefined];
 
 export function settingsOf(spec: WorkerPoolSpec, showTasks: boolean): SettingsGroup[] {
-  const { scaling, retry, results, deadLetters, durability, fallback } = spec;
+  const { scaling, retry, results, deadLetters, durability, fallback, parked } = spec;
   const { scaleDown, scaleUp } = scaling;
   return [
     group('Queue', [...queueEntries(spec), ...redisEntries(spec.redis)]),
@@ -26,6 +27,7 @@ export function settingsOf(spec: WorkerPoolSpec, showTasks: boolean): SettingsGr
       ['mode', spec.mode],
       ['minReplicas', spec.minReplicas],
       ['maxReplicas', spec.maxReplicas],
+      ['parked', parked && `${parked.replicas} replicas at ${describeParked(parked)}`],
       ['targetWait', scaling.targetWait],
       [
         'tasksPerReplica',
@@ -77,6 +79,10 @@ function limitEntries(limits: WorkerPoolSpec['limits']): SettingsEntry[] {
     ['limits.perKey.burst', perKey?.burst],
     ['limits.perKey.concurrency', perKey?.concurrency],
   ];
+}
+
+function describeParked({ cpu, memory }: ParkedSpec): string {
+  return `${cpu} CPU${memory === undefined ? '' : ` and ${memory} memory`}`;
 }
 
 function group(title: string, entries: readonly SettingsEntry[]): SettingsGroup {

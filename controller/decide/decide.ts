@@ -42,7 +42,7 @@ import { highestNeed } from './window.ts';
 /**
  * Decides for a pool that has `current` replicas now, of which `ready` are up. All times in ms. `now` is of the clock that
  * the memory is on, whose zero may be anywhere; it should be monotonic. `wall` counts from the epoch, for schedules and the
- * forecast.
+ * forecast. `parked`: replicas that are up beside these, and work as soon as they are wanted.
  */
 export function decide(
   policy: Policy,
@@ -52,9 +52,10 @@ export function decide(
   now: number,
   ready = current,
   wall = now,
+  parked = 0,
 ): Decision {
   const sound = soundSample(sample);
-  const pool = { current, ready, now, wall, bounds: boundsAt(policy, policy.schedules ?? [], wall) };
+  const pool = { current, ready, parked, now, wall, bounds: boundsAt(policy, policy.schedules ?? [], wall) };
   return soundDecision(
     policy,
     current,
@@ -151,7 +152,7 @@ function decisionOf(
   const { sizing, starting, plain, asked, limited, needs, windowMs } = need;
   const limits = { up: policy.maxStepUp, down: policy.maxStepDown };
   const { replicas: desired, changes } = limitStep(wanted, current, memory.changes ?? [], limits, now);
-  const begun = policy.dryRun ? 0 : desired - current;
+  const begun = policy.dryRun ? 0 : desired - current - pool.parked;
   const learned = sizing && withStarted(sizing.learned, begun, now);
   const work = describeWork(policy, sample, sizing) + (limited ? `, ${describeBound(limited, bounds)}` : '');
   const numbers = numbersOf(policy, bounds, sample, pool, sizing);

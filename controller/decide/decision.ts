@@ -143,6 +143,8 @@ export interface Numbers {
   /** Why the target cannot be held, what to change, and what that would cost. */
   readonly advice?: string;
   readonly fallback?: { readonly afterMs: number; readonly replicas: number };
+  /** Replicas that are parked instead of removed, and those that were. */
+  readonly parked?: { readonly replicas: number; readonly now: number };
 }
 
 export interface LearnedNumbers extends Insight {

@@ -11,6 +11,8 @@ import { slideWindow, type Needs } from './window.ts';
 export interface PoolNow {
   readonly current: number;
   readonly ready: number;
+  /** Up beside these, and at work as soon as they are wanted: they have no start. */
+  readonly parked: number;
   readonly now: number;
   readonly wall: number;
   readonly bounds: BoundsNow;
@@ -33,7 +35,7 @@ export interface Need {
 }
 
 export function needOf(policy: Policy, sample: KnownSample, memory: Memory, pool: PoolNow): Need {
-  const { current, ready, now, bounds } = pool;
+  const { current, ready, parked, now, bounds } = pool;
   const sizing = sizingFor(policy, sample, memory, pool);
   const mostTasks = sizing?.learning ? slotsOf(policy, bounds) : Infinity;
   const plain = plainRule(policy, sample, sizing?.needed !== undefined, mostTasks);
@@ -49,19 +51,19 @@ export function needOf(policy: Policy, sample: KnownSample, memory: Memory, pool
     // a minimum is no need: the replicas that it held go when it is lowered
     needs: slideWindow(memory.needs, Math.min(asked, bounds.maxReplicas), now, windowMs),
     sizing,
-    starting: sizing ? undefined : learnStarts(memory.starting, current, ready, now),
+    starting: sizing ? undefined : learnStarts(memory.starting, current + parked, ready + parked, now),
   };
 }
 
 function sizingFor(policy: Policy, sample: KnownSample, memory: Memory, pool: PoolNow): Sizing | undefined {
   const { targetWaitMs: waitMs, slots = 1, windowMs, forecast = false } = policy;
   const { waiting, inFlight, due, dueSoon = 0, counters, redis } = sample;
-  const { current: wanted, ready, now, wall, bounds } = pool;
+  const { current: wanted, ready, parked, now, wall, bounds } = pool;
   if (waitMs === undefined || !counters) return undefined;
   const wish = { waitMs, slots, windowMs, forecast, ...bounds };
   const apart = keptApart(sample, slots);
   const work = { waiting: waiting + apart.waiting, inFlight: inFlight + apart.inFlight, due, dueSoon };
-  return size(wish, { now, wall, wanted, ready, ...work, counters }, memory.learned, redis);
+  return size(wish, { now, wall, wanted, ready, parked, ...work, counters }, memory.learned, redis);
 }
 
 /** The most tasks that can run at the same time. */

@@ -35,6 +35,8 @@ export interface Observation {
   readonly replicas: number;
   readonly ready: number;
   readonly desired: number;
+  /** Of the replicas, those that are parked; absent where the pool parks none. */
+  readonly parked?: number;
   /** Requested replicas before the step, and the step's change of them; `undefined` if there was none. */
   readonly wanted: number;
   readonly scaled: { readonly from: number; readonly to: number } | undefined;
@@ -122,6 +124,7 @@ export function observe(
       replicas: replicas.existing,
       ready: replicas.ready,
       desired: decision.desired,
+      ...(replicas.parked && { parked: replicas.parked.parked }),
       wanted: replicas.wanted,
       scaled,
       waits,

@@ -5,6 +5,8 @@
  * `millrace_pool_tasks_late_total` is exact.
  */
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
+import { parseQuantity } from '../../kube/quantity.ts';
+import { parkedPodsOf } from '../act/parked/size.ts';
 import { parseDuration } from '../../runtime/duration.ts';
 import type { Observation } from './observation.ts';
 
@@ -24,6 +26,13 @@ const condition = (status: WorkerPoolStatus, type: string): number | undefined =
 export function targetMs({ spec }: WorkerPool): number | undefined {
   const { targetWait } = spec.scaling;
   return targetWait === undefined ? undefined : parseDuration(targetWait);
+}
+
+/** What a parked replica requests of a working one's CPU, 0 to 1; 1 where that is not known. */
+function parkedShare(pool: WorkerPool): number {
+  const { full, parked } = parkedPodsOf(pool)?.sizes ?? {};
+  const share = (parseQuantity(parked?.['cpu']) ?? Number.NaN) / (parseQuantity(full?.['cpu']) ?? Number.NaN);
+  return share >= 0 && share <= 1 ? share : 1;
 }
 
 /** Of every pool, idle ones included. */
@@ -46,6 +55,17 @@ export const poolGauges: readonly PoolGauge[] = [
     'millrace_pool_desired_replicas',
     'Replicas that the last decision required.',
     (_, { desiredReplicas = 0 }) => desiredReplicas,
+  ),
+  gauge(
+    'millrace_pool_parked_replicas',
+    'Replicas that are parked, of pools that park any.',
+    ({ spec }, { parkedReplicas }) => parkedReplicas ?? (spec.parked && 0),
+  ),
+  gauge(
+    'millrace_pool_reserved_replicas',
+    'Replicas by the CPU that they request, of pools that park any: one that is parked counts as its part of a working one.',
+    (pool, { replicas = 0, parkedReplicas = 0 }) =>
+      pool.spec.parked && replicas - parkedReplicas * (1 - parkedShare(pool)),
   ),
   gauge('millrace_pool_max_replicas', 'maxReplicas of the pool.', ({ spec }) => spec.maxReplicas),
   gauge('millrace_pool_redis_reachable', '1 while the queue can be read, else 0.', (_, status) =>

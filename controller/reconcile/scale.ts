@@ -290,6 +290,7 @@ async function report(
     sharing: claims.sharing(pool),
     partitions: partitionsSeen(context, state, sampled),
     applier: state.act.applier,
+    parkingFailure: target?.parkingFailure,
     crons: crons.status,
     limits,
     selector: target?.selector,

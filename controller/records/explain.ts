@@ -16,6 +16,7 @@ export function explain({ cause, desired, numbers }: DecisionRecord): Explanatio
     ['Rules', numbers.need === undefined ? [] : ruleLines(numbers)],
     ['Bounds', boundLines(numbers)],
     ['Window', windowLines(cause, numbers)],
+    ['Parked', parkedLines(numbers)],
     ['Steps', stepLines(desired, numbers)],
     ['Advice', numbers.advice === undefined ? [] : [numbers.advice]],
     ['To change it', changeLines(cause, desired, numbers)],
@@ -81,6 +82,13 @@ function windowLines(cause: string, { windowMs = 0, kept, need }: Numbers): stri
   if (kept === undefined) return [];
   const why = windowMs > 0 ? `the last ${seconds(windowMs)} needed ${kept}` : `${kept} kept from experience`;
   return [cause === 'WithinWindow' ? `${why}: so the pool stays, though ${need} would do now` : why];
+}
+
+function parkedLines({ parked, current }: Numbers): string[] {
+  if (!parked) return [];
+  const { replicas, now } = parked;
+  if (replicas === 0) return [`none can be parked: see the condition ParkingFailed; ${now} were`];
+  return [`the pool keeps ${count(replicas, 'replica')} in all; ${current} worked, ${now} were parked`];
 }
 
 function stepLines(desired: number, { maxStep, wanted }: Numbers): string[] {

@@ -35,6 +35,23 @@ export function announceScaling(
   recordEvent(events, pool, { type: 'Normal', reason, action: 'Scale', note: decision.reason });
 }
 
+/** Replicas were given their full size, or parked. */
+export function announceParked(
+  { events, log }: AnnounceDeps,
+  pool: WorkerPool,
+  { park, decision }: Step,
+): void {
+  const { woken = 0, parked = 0 } = park ?? {};
+  const count = (number: number): string => (number === 1 ? '1 replica' : `${number} replicas`);
+  const tell = (reason: string, what: string): void => {
+    log.info({ pool: keyOf(pool), decision: decision.reason }, what);
+    const note = `${what}. ${decision.reason}`;
+    recordEvent(events, pool, { type: 'Normal', reason, action: 'Resize', note });
+  };
+  if (woken > 0) tell('ReplicasWoken', `${count(woken)} that ${woken === 1 ? 'was' : 'were'} parked woken`);
+  if (parked > 0) tell('ReplicasParked', `${count(parked)} parked`);
+}
+
 /** A memory that made no sense was discarded. */
 export function announceForgotten(
   { metrics, log }: AnnounceDeps,

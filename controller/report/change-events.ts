@@ -25,6 +25,7 @@ const WHILE_IT_HOLDS: ReadonlySet<string> = new Set([
   'ForeignPods',
   'QueueShared',
   'ReplicasApplied',
+  'ParkingFailed',
   'PartitionsLeft',
   'PartitionsUnserved',
 ]);

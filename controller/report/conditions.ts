@@ -2,6 +2,7 @@
 import { sentence, type ObservedCondition } from '../../kube/conditions.ts';
 import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
 import type { Applier } from '../act/other-writers.ts';
+import type { ParkingFailure } from '../act/parked/resize.ts';
 import type { Step } from '../act/step.ts';
 import { annotatedPauseOf } from '../decide/pause.ts';
 import type { Sampled } from '../sample/sampled.ts';
@@ -24,6 +25,8 @@ export interface ConditionsInput {
   readonly partitions?: PartitionsSeen | undefined;
   /** Who else applies replicas to the adopted Deployment. */
   readonly applier?: Applier | undefined;
+  /** Why replicas cannot be parked, or do not get their full size. */
+  readonly parkingFailure?: ParkingFailure | undefined;
   /** Why Redis may lose tasks by itself, human-readable. */
   readonly evictionRisk?: string | undefined;
 }
@@ -40,6 +43,7 @@ export function poolConditions({
   sharing,
   applier,
   partitions,
+  parkingFailure,
 }: ConditionsInput): ObservedCondition[] {
   const redis = redisCondition(sampled);
   const source = sourceCondition(pool, sampled);
@@ -58,6 +62,7 @@ export function poolConditions({
     ...sharingCondition(sharing),
     ...(partitions ? partitionConditions(pool, partitions, sampled) : []),
     ...applierCondition(pool, applier),
+    ...parkingCondition(parkingFailure ?? unparkable(step)),
   ];
 }
 
@@ -93,6 +98,21 @@ function applierCondition({ spec }: WorkerPool, applier: Applier | undefined): O
     : 'each apply sets its number until the pool sets its own again';
   const message = `The manifest that "${manager}" applies to Deployment "${name}" sets spec.replicas, which this pool scales: ${harm}. Remove replicas from that manifest.`;
   return [{ type: 'ReplicasApplied', status: 'True', reason: 'OtherManager', message }];
+}
+
+/** Present only while it holds. */
+function parkingCondition(failure: ParkingFailure | undefined): ObservedCondition[] {
+  if (!failure) return [];
+  const { reason, message } = failure;
+  return [{ type: 'ParkingFailed', status: 'True', reason, message: sentence(message) }];
+}
+
+function unparkable(step: Step | undefined): ParkingFailure | undefined {
+  const [first, ...more] = step?.park?.unmanaged ?? [];
+  if (first === undefined) return undefined;
+  const who = `pod ${first}${more.length > 0 ? ` and ${more.length} more` : ''}`;
+  const message = `${who} cannot be parked: ready, but no worker of Millrace is registered there that could say that it holds no task`;
+  return { reason: 'WorkersUnmanaged', message };
 }
 
 function redisCondition(sampled: Sampled): ObservedCondition {
@@ -195,7 +215,13 @@ function activeCondition(step: Step | undefined): ObservedCondition {
     };
   return step.decision.desired > 0
     ? { type, status: 'True', reason: 'Working', message: 'The pool needs replicas.' }
-    : { type, status: 'False', reason: 'Idle', message: 'Nothing to do: the pool is at zero.' };
+    : { type, status: 'False', reason: 'Idle', message: describeIdle(step) };
+}
+
+function describeIdle({ replicas }: Step): string {
+  return replicas.parked
+    ? 'Nothing to do: the pool is at zero, with parked replicas.'
+    : 'Nothing to do: the pool is at zero.';
 }
 
 function limitedCondition(step: Step | undefined): ObservedCondition {

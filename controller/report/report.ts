@@ -23,6 +23,7 @@ import {
   announceGrace,
   announceHold,
   announceRefusal,
+  announceParked,
   announceScaling,
   recordEvent,
 } from './announce.ts';
@@ -109,6 +110,7 @@ export function createReporter(deps: ReportDeps): Reporter {
       state.graceMissing = grace?.missing;
       announceForgotten(deps, pool, step.decision);
       announceScaling(deps, pool, step);
+      announceParked(deps, pool, step);
     },
     poison: (pool, link, sample, state) => reportPoison(deps, pool, link, sample, state),
     status: (pool, status, state) => reportStatus(deps, limit, pool, status, state),

@@ -1,7 +1,8 @@
 /** A pool's `status`, from the results of one reconcile. Pure. */
 import { isDeepStrictEqual } from 'node:util';
 import { mergeConditions, type ObservedCondition } from '../../kube/conditions.ts';
-import { queuesOf, type CronStatus, type WorkerPoolStatus } from '../../kube/workerpool.ts';
+import { queuesOf, type CronStatus, type WorkerPool, type WorkerPoolStatus } from '../../kube/workerpool.ts';
+import type { Replicas } from '../act/target.ts';
 import { isPartitioned, textOf } from '../connect/partitions.ts';
 import type { Cause, Decision } from '../decide/decision.ts';
 import { poolConditions, type ConditionsInput } from './conditions.ts';
@@ -50,6 +51,8 @@ export function statusOf(input: StatusInput): WorkerPoolStatus {
     desiredReplicas: decision.desired,
     ...learnedStatus(pool, decision),
   });
+  if (replicas.parked || before.parkedReplicas !== undefined)
+    Object.assign(status, { parkedReplicas: parkedStatus(pool, replicas) });
   if (replicas.terminating !== undefined || before.terminatingReplicas !== undefined)
     Object.assign(status, { terminatingReplicas: replicas.terminating ?? null });
   // in the merge patch of a status, only null removes a field
@@ -57,10 +60,11 @@ export function statusOf(input: StatusInput): WorkerPoolStatus {
     Object.assign(status, { serviceTime: null, startTime: null, arrivalRate: null });
   const { on } = decision.bounds;
   if (on.length > 0 || before.schedules) Object.assign(status, { schedules: on.length > 0 ? on : null });
-  if (scaled) Object.assign(status, { lastScaleTime: now.toISOString().replace(/\.\d+Z$/, 'Z') });
+  const resized = (step.park?.woken ?? 0) + (step.park?.parked ?? 0) > 0;
+  if (scaled || resized) Object.assign(status, { lastScaleTime: now.toISOString().replace(/\.\d+Z$/, 'Z') });
   // its numbers change all the time: the reason is updated only with the decision
   const turned = isQueuePaused(observed) !== isQueuePaused(before.conditions ?? []);
-  if (scaled || turned || !before.lastDecision || causeChanged(before, decision))
+  if (scaled || resized || turned || !before.lastDecision || causeChanged(before, decision))
     Object.assign(status, { lastDecision: decision.reason, lastCause: decision.cause });
   return status;
 }
@@ -69,6 +73,12 @@ function limitsStatus({ pool: { status }, limits }: StatusInput): object {
   if (!limits) return {};
   const { text } = limits;
   return text === undefined ? (status?.limits === undefined ? {} : { limits: null }) : { limits: text };
+}
+
+/** Another controller reads from it that some are left, where the pool no longer parks any. */
+function parkedStatus({ spec }: WorkerPool, { parked }: Replicas): number | null {
+  const count = parked ? parked.parked : 0;
+  return spec.parked || count > 0 ? count : null;
 }
 
 function cronStatus({ pool: { spec, status }, crons }: StatusInput): object {

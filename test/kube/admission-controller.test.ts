@@ -86,6 +86,25 @@ describe('the account of the controller', () => {
       expect(await patch(PODS, 'pod', change), JSON.stringify(change)).toContain(refused);
   });
 
+  test('resizes pods of pools only, and only what they request', async () => {
+    const resources = { requests: { cpu: '500m' }, limits: { cpu: '1', memory: '1Gi' } };
+    for (const [name, labels] of Object.entries({ own: { 'millrace.dev/pool': 'tiles' }, other: { a: 'b' } }))
+      await world.as(undefined, ['create', '-n', namespace], {
+        apiVersion: 'v1',
+        kind: 'Pod',
+        metadata: { name, labels },
+        spec: { containers: [{ ...container, resources }] },
+      });
+    const resize = (name: string, to: Json): Promise<string> =>
+      patch(PODS, name, { spec: { containers: [{ ...container, resources: to }] } }, 'resize');
+    const refused = 'may resize only pods of a WorkerPool, and change only what their containers request';
+    const less = { ...resources, requests: { cpu: '10m', memory: '1Gi' } };
+    expect(await resize('own', less)).toBe('done');
+    expect(await resize('other', less)).toContain(refused);
+    expect(await resize('own', { ...less, limits: { cpu: '2', memory: '1Gi' } })).toContain(refused);
+    expect(await resize('own', { ...less, limits: { memory: '1Gi' } })).not.toBe('done');
+  });
+
   test('creates, changes and deletes Deployments of pools only', async () => {
     const refused = 'only Deployments that a WorkerPool of their name owns';
     expect(await world.tryTo(CONTROLLER, 'create', namespace, deployment('own', owner('own')))).toMatch(

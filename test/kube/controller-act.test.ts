@@ -4,6 +4,7 @@
  */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { deploymentTarget, type DeploymentTarget } from '../../controller/act/deployment-target.ts';
+import { initialParkingState } from '../../controller/act/parked/resize.ts';
 import type { Applied } from '../../controller/act/owned-deployment.ts';
 import { knownDeployment, type KnownDeployment } from '../../controller/act/known-deployment.ts';
 import { nothingWritten } from '../../controller/act/other-writers.ts';
@@ -212,6 +213,7 @@ test('a write without a change does not make a watch count as late for ever', as
       rival: undefined,
       written: nothingWritten,
       applier: undefined,
+      parking: initialParkingState(),
       now: 0,
       signal: new AbortController().signal,
     });

@@ -22,6 +22,12 @@ export const good: [what: string, spec: Json][] = [
     { ...base, redis: { sentinel: { name: 'm', nodes: ['a:26379'], username: 'u', passwordFrom: secret } } },
   ],
   ['a queue with any characters', { ...base, queue: '{orders}:tasks to do/ä' }],
+  ['parked replicas', { ...base, parked: { replicas: 2 } }],
+  [
+    'parked replicas of a size',
+    { ...base, maxReplicas: 2, parked: { replicas: 2, cpu: '0.01', memory: '80Mi' } },
+  ],
+  ['a floor over the parked replicas', { ...base, minReplicas: 5, parked: { replicas: 2, cpu: '25m' } }],
   ['partitions', { ...base, partitions: 256 }],
   ['one partition of several queues', { ...base, partitions: 1, queues: ['{a}', 'b'] }],
   ['a target wait', { ...base, scaling: { targetWait: '1m30s' } }],

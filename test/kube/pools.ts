@@ -13,6 +13,29 @@ export const secret = { secretKeyRef: { name: 'redis', key: 'value' } };
 const fallback = { after: '60s', replicas: 1 };
 /** What is wrong, how it differs from `base` (undefined: left out), and a part of the message that the user sees. */
 export const bad: [what: string, change: Json, message: string][] = [
+  [
+    'parked of an adopted Deployment',
+    { ...adopting, template: undefined, parked: { replicas: 1 } },
+    'use template instead of scaleTargetRef',
+  ],
+  [
+    'parked of a source',
+    { source: { rq: { queues: ['a'] } }, parked: { replicas: 1 } },
+    'only workers of Millrace can be parked',
+  ],
+  ['more parked than max', { parked: { replicas: 11 } }, 'parked.replicas is greater than maxReplicas'],
+  ['parked without a number', { parked: { cpu: '10m' } }, 'spec.parked.replicas: Required value'],
+  ['none parked', { parked: { replicas: 0 } }, 'should be greater than or equal to 1'],
+  ...['0', '0m', '1.5m', '-1', 'ten', '10Mi', '0.0001'].map((cpu): [string, Json, string] => [
+    `parked at a CPU of ${cpu}`,
+    { parked: { replicas: 1, cpu } },
+    'write an amount of CPU from 1m, such as 10m or 0.01',
+  ]),
+  ...['0', '80m', '80MB', '1.5Gi'].map((memory): [string, Json, string] => [
+    `parked at a memory of ${memory}`,
+    { parked: { replicas: 1, memory } },
+    'write an amount of memory, such as 80Mi',
+  ]),
   ['neither template nor target', { template: undefined }, 'set exactly one of template'],
   ['both template and target', { scaleTargetRef: { name: 'x' } }, 'set exactly one of template'],
   ['no Redis', { redis: undefined }, 'spec.redis: Required value'],

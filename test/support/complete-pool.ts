@@ -62,6 +62,7 @@ export const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { templa
   concurrency: 4,
   minReplicas: 1,
   maxReplicas: 50,
+  parked: { replicas: 2, cpu: '20m', memory: '80Mi' },
   schedules: [
     {
       name: 'office hours',
@@ -111,6 +112,7 @@ export const completeStatus: Complete<WorkerPoolStatus> = {
   readyReplicas: 2,
   terminatingReplicas: 1,
   desiredReplicas: 3,
+  parkedReplicas: 1,
   selector: 'a=b',
   queue: 'urgent,tiles',
   partitions: [1, 16],

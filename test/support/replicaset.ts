@@ -64,7 +64,8 @@ export async function playReplicaSet(options: ReplicaSetOptions): Promise<Replic
 
   async function add(): Promise<void> {
     const name = `${deployment.name}-${++made}`;
-    const containers = [{ name: 'worker', image: 'worker:1' }];
+    const [{ resources } = {}] = latest?.spec?.template.spec?.containers ?? [];
+    const containers = [{ name: 'worker', image: 'worker:1', ...(resources && { resources }) }];
     const own = latest && (await replicaSetOf(objects, latest));
     await objects.create(PODS, namespace, {
       metadata: { name, ...own, finalizers: [KUBELET] },

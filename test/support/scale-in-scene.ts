@@ -2,7 +2,7 @@
 import { noMemory, type Policy } from '../../controller/decide/decision.ts';
 import type { Drains } from '../../controller/act/scale-in.ts';
 import { nothingKept, step, type Kept, type Step, type StepInput } from '../../controller/act/step.ts';
-import type { Member, Members, Target } from '../../controller/act/target.ts';
+import type { Member, Members, ParkedCounts, Target } from '../../controller/act/target.ts';
 import type { WorkerLoad } from '../../queue/workers/worker-load.ts';
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 import { plainRule } from './policies.ts';
@@ -31,6 +31,9 @@ export interface Scene {
   kept: Kept;
   /** The target is changed between the fresh list and the write. */
   meanwhile: boolean;
+  /** Parks this many replicas; `undefined`: not a pool that does. The size of a member is its own. */
+  parking: number | undefined;
+  waiting: number;
   next(change?: Partial<StepInput>): Promise<Step>;
 }
 
@@ -40,7 +43,13 @@ export function scene(
 ): Scene {
   const log: string[] = [];
   const all = new Map(Object.entries(workers));
-  const members = [...all.keys()].map((id, created) => ({ id, ready: true, created, going: false }));
+  const members = [...all.keys()].map((id, created): Member => ({ id, ready: true, created, going: false }));
+  const resize = (ids: readonly string[], to: 'full' | 'parked'): Promise<readonly string[]> => {
+    if (ids.length > 0) log.push(`${to} ${ids.toSorted().join(' ')}`);
+    for (const [i, member] of members.entries())
+      if (ids.includes(member.id)) members[i] = { ...member, size: to };
+    return Promise.resolve(ids);
+  };
   const target: Target = {
     observe: () =>
       Promise.resolve({
@@ -49,7 +58,12 @@ export function scene(
         ready: members.filter(({ ready }) => ready).length,
         trouble: undefined,
         rollingOut: it.rollingOut,
+        ...(it.parking !== undefined && { parked: countsOf(members) }),
       }),
+    get parking() {
+      const replicas = it.parking;
+      return replicas === undefined ? undefined : { replicas, resize };
+    },
     members: (how) => {
       const { rollingOut } = it;
       const counts = { wanted: it.wanted, existing: members.length, rollingOut, ending: [], settled: true };
@@ -111,9 +125,11 @@ export function scene(
     late: {},
     fresh: {},
     meanwhile: false,
+    parking: undefined,
+    waiting: 0,
     next: async (change = {}) => {
-      const { work: inFlight, leaving } = it;
-      const none = { waiting: 0, due: 0 };
+      const { work: inFlight, leaving, waiting } = it;
+      const none = { waiting, due: 0 };
       const registered = [...it.workers.values()].filter((worker) => worker !== undefined).length;
       const counters = { taken: 0, completed: 0, failed: 0, cancelled: 0, retried: 0, serviceUs: 0 };
       const said = { workers: registered, leaving: leaving.size, counters };
@@ -128,4 +144,10 @@ export function scene(
     },
   };
   return it;
+}
+
+function countsOf(members: readonly Member[]): ParkedCounts {
+  const parked = members.filter(({ size }) => size === 'parked');
+  const stuck = members.filter(({ size }) => size === 'stuck').length;
+  return { parked: parked.length, ready: parked.filter(({ ready }) => ready).length, stuck };
 }

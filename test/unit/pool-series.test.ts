@@ -9,11 +9,17 @@ import type { Condition } from '../../kube/conditions.ts';
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
 import { observation as observationWith } from '../support/observations.ts';
 
+/** What only pools that park replicas have. */
+const parking = {
+  parked: { replicas: 2, cpu: '10m' },
+  template: { spec: { containers: [{ name: 'worker', resources: { requests: { cpu: '500m' } } }] } },
+};
+
 function pool(name: string, targetWait?: string): WorkerPool {
   const scaling = { ...(targetWait && { targetWait }) };
   return {
     metadata: { namespace: 'mill', name },
-    spec: { maxReplicas: 7, scaling },
+    spec: { maxReplicas: 7, scaling, ...(targetWait && parking) },
   } as unknown as WorkerPool;
 }
 

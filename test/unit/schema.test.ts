@@ -78,6 +78,11 @@ describe('accepts', () => {
 
 /** These need a look at two fields at a time, or at how long a duration is: the API server alone sees them. */
 const beyond = new Set([
+  'parked of an adopted Deployment',
+  'parked of a source',
+  'more parked than max',
+  'parked at a CPU of 0',
+  'parked at a CPU of 0m',
   'two passwords',
   'two users',
   'TLS on a plain URL',

@@ -93,6 +93,10 @@ matchResources:
 - apiGroups: ['']
   resources: [pods]
   verbs: [list, watch, patch]
+# parked replicas
+- apiGroups: ['']
+  resources: [pods/resize]
+  verbs: [patch]
 # a pool gives way to one that scales its Deployment
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]

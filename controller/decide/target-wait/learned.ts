@@ -34,6 +34,8 @@ export interface SizingInput {
   readonly counters: Counters;
   readonly wanted: number;
   readonly ready: number;
+  /** Up beside these. */
+  readonly parked?: number;
 }
 
 export interface SizingPolicy {
@@ -96,7 +98,7 @@ export function learn(
   seen: SizingInput,
   before: Learned | undefined,
 ): Learned {
-  const { now, counters, waiting, inFlight, wanted } = seen;
+  const { now, counters, waiting, inFlight, wanted, parked = 0 } = seen;
   const ready = Math.min(seen.ready, wanted);
   const last = before?.curve.at(-1);
   const elapsed = before ? now - before.at : 0;
@@ -131,7 +133,7 @@ export function learn(
     at: now,
     counters,
     ...(before?.lists !== undefined && { lists: before.lists }),
-    ...learnStarts(before, wanted, seen.ready, now),
+    ...learnStarts(before, wanted + parked, seen.ready + parked, now),
     inFlight,
     curve,
     service,

@@ -106,10 +106,11 @@ export function size(
 /** The waiting tasks and what they wait for. */
 function listAt(
   { slots, maxReplicas }: SizingPolicy,
-  { now, waiting, inFlight }: SizingInput,
+  { now, waiting, inFlight, parked = 0 }: SizingInput,
   learned: Learned,
 ): Waiting {
-  const { curve, service, ready } = learned;
+  const { curve, service } = learned;
+  const ready = learned.ready - parked;
   return {
     now,
     curve,
@@ -125,7 +126,7 @@ function listAt(
 /** Replicas without which a task would miss the target, by the sum of the work. */
 function neededFor(
   { slots, waitMs }: SizingPolicy,
-  { now, waiting, inFlight, wanted, due, dueSoon }: SizingInput,
+  { now, waiting, inFlight, wanted, parked = 0, due, dueSoon }: SizingInput,
   { curve, ready, starts }: Learned,
   service: LearnedService,
   startMs: number,
@@ -140,7 +141,7 @@ function neededFor(
       coming,
       dueSoon,
       inFlight,
-      ready: ready * slots,
+      ready: (ready - parked) * slots,
       starting: starts.map(({ at, replicas }) => ({
         slots: replicas * slots,
         inMs: restOfStart(now - at, startMs),
