@@ -7,7 +7,17 @@
  */
 import type { ObjectRef, Resource } from './resources.ts';
 import type { CallOptions } from './transport.ts';
-import type { Deployment, KubeEvent, KubeObject, Lease, ObjectMeta, Pod, Scale, Secret } from './wire.ts';
+import type {
+  Deployment,
+  Job,
+  KubeEvent,
+  KubeObject,
+  Lease,
+  ObjectMeta,
+  Pod,
+  Scale,
+  Secret,
+} from './wire.ts';
 import type { WorkerPool, WorkerPoolStatus } from './workerpool.ts';
 
 /** Owns, in server-side apply, what the controller puts into a Deployment. */
@@ -21,6 +31,12 @@ export const DELETION_COST = 'controller.kubernetes.io/pod-deletion-cost';
 export interface DeploymentApply {
   readonly metadata: Pick<ObjectMeta, 'labels' | 'annotations' | 'ownerReferences'> & ObjectRef;
   readonly spec: Omit<NonNullable<Deployment['spec']>, 'replicas'>;
+}
+
+/** A Job that is to be created. */
+export interface NewJob {
+  readonly metadata: Pick<ObjectMeta, 'labels' | 'annotations' | 'ownerReferences'> & ObjectRef;
+  readonly spec: NonNullable<Job['spec']>;
 }
 
 export interface DeleteOptions {
@@ -64,6 +80,13 @@ export interface KubeApi extends Lister {
       replicas: number,
       options?: CallOptions & { readonly resourceVersion?: string | undefined },
     ): Promise<Scale>;
+  };
+  readonly jobs: {
+    get(ref: ObjectRef, options?: CallOptions): Promise<Job>;
+    create(job: NewJob, options?: CallOptions): Promise<Job>;
+    /** How long Kubernetes keeps the Job after its end, s. */
+    setTtl(ref: ObjectRef, seconds: number, options?: CallOptions): Promise<Job>;
+    delete(ref: ObjectRef, deletion: DeleteOptions, options?: CallOptions): Promise<void>;
   };
   readonly pods: {
     /**

@@ -5,6 +5,7 @@
  * KubeApi over the network: each call is one request, written out so that its verb, path and body can be read here.
  */
 import type {
+  DeleteOptions,
   DeploymentApply,
   KubeApi,
   Page,
@@ -20,6 +21,7 @@ import {
   collectionPath,
   DEPLOYMENTS,
   EVENTS,
+  JOBS,
   LEASES,
   objectPath,
   PODS,
@@ -101,6 +103,16 @@ export function createKubeApi(transport: Transport): KubeApi {
     return apply(DEPLOYMENTS, metadata, FIELD_MANAGER, body, options);
   };
 
+  const remove = async (
+    resource: Resource<unknown>,
+    ref: ObjectRef,
+    { uid, propagationPolicy }: DeleteOptions,
+    options?: CallOptions,
+  ): Promise<void> => {
+    const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid }, propagationPolicy };
+    await transport.call({ ...on('DELETE', resource, ref), body }, options);
+  };
+
   const setReplicas: KubeApi['deployments']['setReplicas'] = (ref, replicas, options) => {
     const { namespace, name } = ref;
     const { resourceVersion } = options ?? {};
@@ -156,11 +168,16 @@ export function createKubeApi(transport: Transport): KubeApi {
         }
         return applyDeployment(metadata, rest, options);
       },
-      async delete(ref, { uid, propagationPolicy }, options) {
-        const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid }, propagationPolicy };
-        await transport.call({ ...on('DELETE', DEPLOYMENTS, ref), body }, options);
-      },
+      delete: (ref, deletion, options) => remove(DEPLOYMENTS, ref, deletion, options),
       setReplicas,
+    },
+    jobs: {
+      get: (ref, options) => get(JOBS, ref, options),
+      create: ({ metadata, spec }, options) =>
+        create(JOBS, { apiVersion: 'batch/v1', kind: 'Job', metadata, spec }, options),
+      setTtl: (ref, seconds, options) =>
+        mergePatch(JOBS, ref, { spec: { ttlSecondsAfterFinished: seconds } }, options),
+      delete: (ref, deletion, options) => remove(JOBS, ref, deletion, options),
     },
     pods: {
       setDeletionCost: (ref, cost, options) => {

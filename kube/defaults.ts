@@ -9,9 +9,11 @@ import {
   Missed,
   Mode,
   PodDefaults,
+  RunAs,
   Unmanaged,
   type DeadLettersSpec,
   type ParkedSpec,
+  type JobSpec,
   type ResultsSpec,
   type TasksSpec,
   type RetrySpec,
@@ -22,6 +24,9 @@ import {
   type WorkerPoolSpec,
 } from './workerpool.ts';
 
+/** How long a Job is kept after its outcome was recorded, s. */
+export const JOB_TTL_S = 3_600;
+
 /** A spec as a user writes it: everything that has a default may be left out. */
 export interface WorkerPoolSpecInput extends Partial<
   Omit<
@@ -30,6 +35,7 @@ export interface WorkerPoolSpecInput extends Partial<
     | 'source'
     | 'scaleTargetRef'
     | 'parked'
+    | 'job'
     | 'scaling'
     | 'schedules'
     | 'crons'
@@ -45,6 +51,7 @@ export interface WorkerPoolSpecInput extends Partial<
   readonly source?: SourceSpecInput;
   readonly scaleTargetRef?: Partial<ScaleTargetRef> & Pick<ScaleTargetRef, 'name'>;
   readonly parked?: Omit<ParkedSpec, 'cpu'> & { readonly cpu?: string };
+  readonly job?: Partial<JobSpec>;
   readonly scaling?: Partial<Omit<ScalingSpec, 'scaleDown'>> & {
     readonly scaleDown?: Partial<ScalingSpec['scaleDown']>;
   };
@@ -86,6 +93,7 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
     source,
     scaleTargetRef,
     parked,
+    job,
     scaling,
     schedules,
     crons,
@@ -104,6 +112,7 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
     minReplicas: 0,
     maxReplicas: 10,
     podDefaults: PodDefaults.Restricted,
+    runAs: RunAs.Deployment,
     mode: Mode.Active,
     ...rest,
     ...(source && { source: withSourceDefaults(source) }),
@@ -111,6 +120,7 @@ export function withDefaults(spec: WorkerPoolSpecInput): WorkerPoolSpec {
       scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', ...scaleTargetRef },
     }),
     ...(parked && { parked: { cpu: '10m', ...parked } }),
+    ...(job && { job: { ttlSecondsAfterFinished: JOB_TTL_S, ...job } }),
     scaling: {
       ...scaling,
       scaleDown: { unmanaged: Unmanaged.WhenIdle, ...scaling?.scaleDown },

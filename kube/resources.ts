@@ -3,6 +3,7 @@ import type {
   Deployment,
   EndpointSlice,
   HorizontalPodAutoscaler,
+  Job,
   KubeEvent,
   Lease,
   Pod,
@@ -29,6 +30,7 @@ export interface Resource<T> {
 
 export const POOLS: Resource<WorkerPool> = { group: GROUP, version: VERSION, plural: PLURAL };
 export const DEPLOYMENTS: Resource<Deployment> = { group: 'apps', version: 'v1', plural: 'deployments' };
+export const JOBS: Resource<Job> = { group: 'batch', version: 'v1', plural: 'jobs' };
 export const PODS: Resource<Pod> = { group: '', version: 'v1', plural: 'pods' };
 export const SECRETS: Resource<Secret> = { group: '', version: 'v1', plural: 'secrets' };
 export const LEASES: Resource<Lease> = { group: 'coordination.k8s.io', version: 'v1', plural: 'leases' };

@@ -6,9 +6,11 @@ import type {
   EventsV1Event,
   V1Deployment,
   V1EndpointSlice,
+  V1Job,
   V1Lease,
   V1ObjectMeta,
   V1Pod,
+  V1PodFailurePolicy,
   V1PodTemplateSpec,
   V1Scale,
   V1Secret,
@@ -21,6 +23,7 @@ export type Wire<T> = T extends Date ? string : T extends object ? { [K in keyof
 
 export type ObjectMeta = Wire<V1ObjectMeta>;
 export type PodTemplateSpec = Wire<V1PodTemplateSpec>;
+export type PodFailurePolicy = Wire<V1PodFailurePolicy>;
 
 /** What every object has once the server stored it. */
 export interface KubeObject {
@@ -32,6 +35,7 @@ export interface KubeObject {
 type Stored<T extends { readonly metadata?: V1ObjectMeta }> = Omit<Wire<T>, 'metadata'> & KubeObject;
 
 export type Deployment = Stored<V1Deployment>;
+export type Job = Stored<V1Job>;
 export type Pod = Stored<V1Pod>;
 export type Secret = Stored<V1Secret>;
 export type Lease = Stored<V1Lease>;

@@ -7,7 +7,7 @@
  */
 import type { Condition } from './conditions.ts';
 import { sourceQueues, type SourceSpec } from './source-spec.ts';
-import type { ObjectMeta, PodTemplateSpec } from './wire.ts';
+import type { ObjectMeta, PodFailurePolicy, PodTemplateSpec } from './wire.ts';
 
 export const GROUP = 'millrace.dev';
 export const VERSION = 'v1alpha1';
@@ -44,7 +44,11 @@ export interface WorkerPoolSpec {
   readonly partitions?: number;
   /** The Redis HASH that workers write results to. */
   readonly result: string;
-  /** Pods of a Deployment that the controller owns. Exactly one of `template` and `scaleTargetRef` is set. */
+  /** What the template becomes: a Deployment of workers, or a Job for each task. It cannot be changed. */
+  readonly runAs: RunAs;
+  /** Of a pool that runs Jobs; absent where it sets nothing. */
+  readonly job?: JobSpec;
+  /** Pods that the controller owns. Exactly one of `template` and `scaleTargetRef` is set. */
   readonly template?: PodTemplateSpec;
   /** The container of the template that runs the worker; without it, the first one. */
   readonly workerContainer?: string;
@@ -79,6 +83,19 @@ export interface WorkerPoolSpec {
 
 export const Mode = { Active: 'Active', DryRun: 'DryRun', Paused: 'Paused' } as const;
 export type Mode = (typeof Mode)[keyof typeof Mode];
+
+export const RunAs = { Deployment: 'Deployment', Job: 'Job' } as const;
+export type RunAs = (typeof RunAs)[keyof typeof RunAs];
+
+/** Fields of a Job's spec, with the meaning that they have there. */
+export interface JobSpec {
+  /** An attempt fails this long after its Job began, s, whether or not its pod runs by then. */
+  readonly activeDeadlineSeconds?: number;
+  /** How long a Job is kept after its outcome was recorded, s. */
+  readonly ttlSecondsAfterFinished: number;
+  /** Rules that come before the one that replaces the pod of a drained node. */
+  readonly podFailurePolicy?: PodFailurePolicy;
+}
 
 export const PodDefaults = { Restricted: 'Restricted', None: 'None' } as const;
 export type PodDefaults = (typeof PodDefaults)[keyof typeof PodDefaults];

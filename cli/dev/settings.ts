@@ -6,7 +6,7 @@
 import { policyOf } from '../../controller/decide/policy.ts';
 import type { Policy } from '../../controller/decide/decision.ts';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
-import { Mode, type WorkerPoolSpec } from '../../kube/workerpool.ts';
+import { Mode, RunAs, type WorkerPoolSpec } from '../../kube/workerpool.ts';
 import { parseBytes } from '../../runtime/bytes.ts';
 import { formatDuration, parseDuration } from '../../runtime/duration.ts';
 import { MAX_RESULT_BYTES } from '../../worker/task/encode.ts';
@@ -87,6 +87,10 @@ export function devSettings(
   if (spec.source)
     throw new UsageError(
       'the pool has a source, the workers of another library, and millrace dev starts its own: remove spec.source, or use a cluster',
+    );
+  if (spec.runAs === RunAs.Job)
+    throw new UsageError(
+      'the pool runs a Kubernetes Job for each task, and millrace dev has local workers: remove spec.runAs, or use a cluster',
     );
   whole('minReplicas (--min)', spec.minReplicas, 0);
   whole('maxReplicas (--max)', spec.maxReplicas, 0);

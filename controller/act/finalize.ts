@@ -9,6 +9,7 @@
  */
 import type { KubeApi } from '../../kube/api.ts';
 import { KubeError } from '../../kube/errors.ts';
+import { JOBS } from '../../kube/resources.ts';
 import { keyOf } from '../../kube/watch.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { listWorkers } from '../../queue/workers/list-workers.ts';
@@ -19,9 +20,11 @@ import { reap, rejoin } from '../../queue/workers/reap.ts';
 import { within } from '../../queue/connection/connection.ts';
 import { POOL_LABEL } from './deployment.ts';
 import { dropLimits } from './limits.ts';
+import { runsJobs } from './jobs/jobs-step.ts';
+import { deleteJob, isOwnJob } from './jobs/task-jobs.ts';
 import { findDeployment } from './find-deployment.ts';
 import { selectorText } from './known-deployment.ts';
-import { listPods, memberOf } from './pods.ts';
+import { listAll, listPods, memberOf } from './pods.ts';
 import { isOwnPod } from './ownership.ts';
 import { goingAnyway } from './scale-in-plan.ts';
 import { mayRunIn } from './workers-of.ts';
@@ -55,7 +58,7 @@ export async function finalize(input: FinalizeInput): Promise<number | undefined
   const { namespace, name, finalizers = [], resourceVersion = '' } = pool.metadata;
   if (!finalizers.includes(FINALIZER)) return undefined;
   if (!pool.spec.scaleTargetRef) {
-    if (await deploymentRemains(input)) return RETRY_MS;
+    if (await (runsJobs(pool) ? jobsRemain(input) : deploymentRemains(input))) return RETRY_MS;
     if (await podsRemain(input)) return RETRY_MS;
     try {
       const returned = await returnTasks(input);
@@ -133,6 +136,16 @@ async function removeLimits({ pool, redis: link }: FinalizeInput): Promise<void>
   const { queues, sampler } = link;
   const dropping = dropLimits({ pool: keyOf(pool), queues, redisOf: sampler.redisOf });
   await within(ANSWER_TIMEOUT_MS, dropping, 'removing limits').catch(() => undefined);
+}
+
+/** Deletes the Jobs, pods first. `false` if they are gone. */
+async function jobsRemain({ api, pool, signal }: FinalizeInput): Promise<boolean> {
+  const { namespace, name } = pool.metadata;
+  const selection = { namespace, labelSelector: `${POOL_LABEL}=${name}` };
+  const found = await listAll(api, JOBS, selection, signal);
+  const own = found.filter((job) => isOwnJob(pool, job));
+  for (const job of own) if (!job.metadata.deletionTimestamp) await deleteJob({ api, signal }, job);
+  return own.length > 0;
 }
 
 /** Deletes the Deployment, pods first. `false` if it is gone, or was never this pool's. */

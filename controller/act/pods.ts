@@ -4,8 +4,8 @@
  */
 import { DELETION_COST, type KubeApi, type Selection } from '../../kube/api.ts';
 import { KubeError } from '../../kube/errors.ts';
-import { PODS } from '../../kube/resources.ts';
-import type { Pod } from '../../kube/wire.ts';
+import { PODS, type Resource } from '../../kube/resources.ts';
+import type { KubeObject, Pod } from '../../kube/wire.ts';
 import { isActivePod } from './ownership.ts';
 import type { PodSize } from './parked/size.ts';
 import type { Member } from './target.ts';
@@ -36,15 +36,25 @@ export function isReadyPod({ status }: Pod): boolean {
 }
 
 /** All pods that the selector matches now, read from the API server. */
-export async function listPods(api: KubeApi, selection: Selection, signal: AbortSignal): Promise<Pod[]> {
-  const pods: Pod[] = [];
+export function listPods(api: KubeApi, selection: Selection, signal: AbortSignal): Promise<Pod[]> {
+  return listAll(api, PODS, selection, signal);
+}
+
+/** All objects of this kind that the selector matches now, read from the API server. */
+export async function listAll<T extends KubeObject>(
+  api: KubeApi,
+  resource: Resource<T>,
+  selection: Selection,
+  signal: AbortSignal,
+): Promise<T[]> {
+  const found: T[] = [];
   let next: string | undefined;
   do {
-    const page = await api.list(PODS, selection, { limit: PAGE, continue: next }, { signal });
-    pods.push(...page.items);
+    const page = await api.list(resource, selection, { limit: PAGE, continue: next }, { signal });
+    found.push(...page.items);
     next = page.continue;
   } while (next !== undefined);
-  return pods;
+  return found;
 }
 
 /**

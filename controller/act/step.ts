@@ -190,7 +190,8 @@ function withParked(done: Step, park: ParkPass): Step {
   };
 }
 
-function delayUntil(at: number | undefined, now: number): number | undefined {
+/** Until a moment, bounded as timers are; `undefined` for none. */
+export function delayUntil(at: number | undefined, now: number): number | undefined {
   return at === undefined ? undefined : Math.min(Math.max(1, Math.ceil(at - now)), MAX_DELAY_MS);
 }
 

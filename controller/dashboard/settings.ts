@@ -46,6 +46,10 @@ export function settingsOf(spec: WorkerPoolSpec, showTasks: boolean): SettingsGr
       ['scaleTargetRef', spec.scaleTargetRef && `Deployment ${spec.scaleTargetRef.name}`],
       ['workerContainer', spec.workerContainer],
       ['podDefaults', spec.podDefaults],
+      ['runAs', spec.runAs],
+      ['job.activeDeadlineSeconds', spec.job?.activeDeadlineSeconds],
+      ['job.ttlSecondsAfterFinished', spec.job?.ttlSecondsAfterFinished],
+      ['job.podFailurePolicy', spec.job?.podFailurePolicy && JSON.stringify(spec.job.podFailurePolicy.rules)],
       ...containerEntries(spec),
     ]),
     group('Tasks', [

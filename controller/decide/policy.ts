@@ -1,5 +1,11 @@
 /** Parses a spec into the policy of `decide`: durations become ms, percentages numbers, cron expressions functions. */
-import { Mode, type ScheduleSpec, type StepLimit, type WorkerPoolSpec } from '../../kube/workerpool.ts';
+import {
+  Mode,
+  RunAs,
+  type ScheduleSpec,
+  type StepLimit,
+  type WorkerPoolSpec,
+} from '../../kube/workerpool.ts';
 import { parseDuration } from '../../runtime/duration.ts';
 import { cronTimesOf } from './cron.ts';
 import { DEFAULT_WINDOW_MS, type Policy } from './decision.ts';
@@ -12,6 +18,7 @@ export function policyOf(spec: WorkerPoolSpec): Policy {
   const { targetWait, tasksPerReplica, forecast, scaleUp, scaleDown } = scaling;
   // what the plain rule asks for goes up and down with every task: beside a target it needs a window as it does alone
   const bothRules = targetWait !== undefined && tasksPerReplica !== undefined;
+  if (spec.runAs === RunAs.Job) return jobsPolicyOf(spec);
   return {
     minReplicas,
     maxReplicas,
@@ -29,6 +36,21 @@ export function policyOf(spec: WorkerPoolSpec): Policy {
     fallback: fallback && { afterMs: parseDuration(fallback.after), replicas: fallback.replicas },
     ...(spec.schedules && { schedules: spec.schedules.map(scheduleOf) }),
     ...(forecast !== undefined && { forecast }),
+    paused: mode === Mode.Paused,
+  };
+}
+
+/** A Job for each task, and none for anything else. */
+function jobsPolicyOf({ maxReplicas, schedules, mode }: WorkerPoolSpec): Policy {
+  return {
+    minReplicas: 0,
+    maxReplicas,
+    tasksPerReplica: 1,
+    targetWaitMs: undefined,
+    slots: 1,
+    windowMs: 0,
+    fallback: undefined,
+    ...(schedules && { schedules: schedules.map(scheduleOf) }),
     paused: mode === Mode.Paused,
   };
 }

@@ -1,5 +1,5 @@
 /** The dependencies of all reconciles. */
-import type { Pod } from '../../kube/wire.ts';
+import type { Job, Pod } from '../../kube/wire.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import type { HostGuard } from '../../queue/connection/address.ts';
 import type { AdoptedDeployments } from '../act/adopted-deployments.ts';
@@ -20,6 +20,8 @@ export interface ReconcileDeps extends ReportDeps, ObserveDeps {
   readonly adopted: Pick<AdoptedDeployments, 'find'>;
   /** Pods of a pool, by the pool's key. */
   readonly podsOf: (key: string) => readonly Pod[];
+  /** Jobs of a pool, by the pool's key. */
+  readonly jobsOf: (key: string) => readonly Job[];
   /** Conflicting claims to Deployments and queues. */
   readonly claims: Claims;
   readonly hub: RedisHub;

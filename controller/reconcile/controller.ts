@@ -97,7 +97,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
   );
   const memories = createMemoryStore(log, journal);
   const recorder = createRecorder({ clock, log });
-  const { pools, deployments, adopted, podsOf, followAdopted } = watches;
+  const { pools, deployments, adopted, podsOf, jobsOf, followAdopted } = watches;
   const reconcile = createReconcile({
     api,
     hub,
@@ -112,6 +112,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     deployments,
     adopted,
     podsOf,
+    jobsOf,
     followAdopted,
     links,
     memories,

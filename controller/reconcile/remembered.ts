@@ -4,6 +4,7 @@
  */
 import { initialActState, type ActState } from '../act/act.ts';
 import type { CronsState } from '../act/crons.ts';
+import { initialJobsState, type JobsState } from '../act/jobs/jobs.ts';
 import { initialConnectState, type ConnectState } from '../connect/connect.ts';
 import { initialObserveState, type ObserveState } from '../observe/observer.ts';
 import { initialReportState, type ReportState } from '../report/report.ts';
@@ -14,6 +15,7 @@ export interface Remembered {
   readonly decide: DecideState;
   readonly act: ActState;
   readonly crons: CronsState;
+  readonly jobs: JobsState;
   readonly observe: ObserveState;
   readonly report: ReportState;
   /** When its removal was first attempted, ms of the elapsed clock. */
@@ -26,6 +28,7 @@ export function nothingRemembered(): Remembered {
     decide: initialDecideState(),
     act: initialActState(),
     crons: new Map(),
+    jobs: initialJobsState(),
     observe: initialObserveState(),
     report: initialReportState(),
     leavingSince: undefined,

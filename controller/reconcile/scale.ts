@@ -13,6 +13,7 @@ import { act, targetOf } from '../act/act.ts';
 import { cronQueueOf, runCrons, type CronsDone } from '../act/crons.ts';
 import { keepLimits } from '../act/limits.ts';
 import type { DeploymentTarget } from '../act/deployment-target.ts';
+import { jobsStep, jobsTarget, runsJobs } from '../act/jobs/jobs-step.ts';
 import { isActive, soonest, type Step } from '../act/step.ts';
 import { connectPool } from '../connect/connect.ts';
 import { isPartitioned, partitionsAfter, textOf } from '../connect/partitions.ts';
@@ -28,6 +29,9 @@ import type { Remembered } from './remembered.ts';
 
 const TROUBLE_RETRY_MS = 5_000;
 
+/** What is reported of a target. */
+type Reported = Pick<DeploymentTarget, 'selector' | 'applied' | 'grace' | 'parkingFailure'>;
+
 /** The intermediate results of a reconcile. */
 interface Progress {
   readonly pool: WorkerPool;
@@ -38,7 +42,7 @@ interface Progress {
 }
 
 interface Acted extends Progress {
-  readonly target: DeploymentTarget | undefined;
+  readonly target: Reported | undefined;
   readonly step: Step | undefined;
 }
 
@@ -58,7 +62,7 @@ export async function scale(
   followPartitions(context, pool, state, sampled);
   const crons = await runPoolCrons(context, { pool, state, link, sampled, trouble });
   const limits = await keepPoolLimits(context, { pool, state, link, sampled, trouble });
-  const acted = await decideAndAct(context, {
+  const acted = await (runsJobs(pool) ? decideAndRunJobs : decideAndAct)(context, {
     pool,
     state,
     link,
@@ -237,6 +241,44 @@ async function decideAndAct(context: ReconcileContext, before: Progress): Promis
   }
 }
 
+/** The same for a pool that runs Jobs. */
+async function decideAndRunJobs(context: ReconcileContext, before: Progress): Promise<Acted> {
+  const { api, clock, signal, podsOf, jobsOf, journal, log } = context;
+  const { pool, state, link, sampled } = before;
+  const key = keyOf(pool);
+  const target = jobsTarget(pool);
+  try {
+    const { step, done } = await jobsStep(
+      {
+        api,
+        pool,
+        link,
+        policy: policyFor(pool, state.decide),
+        memory: state.decide.memory,
+        sampled,
+        // before Redis is read: a Job that is seen here has a task there
+        jobs: jobsOf(key),
+        pods: podsOf(key),
+        now: clock.elapsed(),
+        wall: clock.now(),
+        dryRun: pool.spec.mode === Mode.DryRun,
+        around: (work) => journal.during(key, work),
+        random: Math.random,
+        signal,
+      },
+      state.jobs,
+    );
+    if (Object.values(done).some((names) => names.length > 0))
+      log.info({ pool: key, ...done }, 'Jobs were created, or their ends recorded');
+    state.decide.memory = step.decision.memory;
+    return { ...before, target, step };
+  } catch (error) {
+    const trouble = before.trouble ?? troubleOf(error);
+    if (!trouble) throw error;
+    return { ...before, target, step: undefined, trouble };
+  }
+}
+
 /** Plain workers hold nothing that could be put back, so their pods need no watch. */
 function followPods({ followAdopted }: ReconcileContext, { pool, sampled, target }: Acted): void {
   if (sampled.kind !== 'known' || !target) return;
@@ -248,7 +290,7 @@ function followPods({ followAdopted }: ReconcileContext, { pool, sampled, target
 function passOn(
   context: ReconcileContext,
   { pool, state, link, sampled }: Acted,
-  { grace }: DeploymentTarget,
+  { grace }: Reported,
   step: Step,
 ): void {
   const { clock, memories, reporter } = context;

@@ -4,14 +4,15 @@
  */
 import type { KubeApi } from '../../kube/api.ts';
 import { KubeError } from '../../kube/errors.ts';
-import { AUTOSCALERS, DEPLOYMENTS, PODS, POOLS } from '../../kube/resources.ts';
+import { AUTOSCALERS, DEPLOYMENTS, JOBS, PODS, POOLS, type Resource } from '../../kube/resources.ts';
 import { reflect, type ReflectOptions, type Reflector } from '../../kube/watch.ts';
-import type { Deployment, HorizontalPodAutoscaler, KubeObject, Pod } from '../../kube/wire.ts';
+import type { Deployment, HorizontalPodAutoscaler, Job, KubeObject, Pod } from '../../kube/wire.ts';
 import { PAUSED, PAUSED_REPLICAS, type WorkerPool } from '../../kube/workerpool.ts';
 import { createAdoptedDeployments, type AdoptedDeployments } from '../act/adopted-deployments.ts';
 import { autoscalerOf, type KnownAutoscaler, type Claims } from '../act/claims.ts';
 import { MANAGED_BY, MANAGER, POOL_LABEL } from '../act/deployment.ts';
 import { knownDeployment, type KnownDeployment } from '../act/known-deployment.ts';
+import { slimJob } from '../act/jobs/known-job.ts';
 import { slimPod } from '../act/known-pod.ts';
 import type { ControllerGauges } from '../observe/metrics.ts';
 import { followAdopted } from '../recover/adopted-pods.ts';
@@ -38,6 +39,8 @@ export interface Watches {
   readonly adopted: Pick<AdoptedDeployments, 'find'>;
   /** Pods with the label of a pool, by the pool's key. */
   readonly podsOf: (key: string) => readonly Pod[];
+  /** Jobs of a pool, by the pool's key; none where they may not be read. */
+  readonly jobsOf: (key: string) => readonly Job[];
   /** Watches the pods of an adopted Deployment, by their selector; `undefined` ends the watch. */
   readonly followAdopted: (key: string, selector: string | undefined) => void;
   /** Resolves when everything has been listed. Rejects if the signal aborts before that. */
@@ -76,10 +79,13 @@ export function startWatches(options: WatchesOptions): Watches {
       adopted.reported(key);
     },
   });
-  const pods = watchPods(common, (pool, pod, previous) => {
-    onPod(pool, pod, previous);
+  const pods = watchOfPools(PODS, POOL_LABEL, slimPod, common, (pool, pod, previous) => {
+    // in the pod of a Job is no worker
+    if (!isOfJob(pod ?? previous)) onPod(pool, pod, previous);
     onPool(pool);
   });
+  const jobsRead = optional(common);
+  const jobs = watchOfPools(JOBS, `${MANAGED_BY}=${MANAGER}`, slimJob, { ...common, ...jobsRead }, onPool);
   const autoscalers = watchAutoscalers(common, (key, now) => {
     for (const pool of claims.autoscaler(key, now)) if (pools.store.has(pool)) onPool(pool);
   });
@@ -94,6 +100,7 @@ export function startWatches(options: WatchesOptions): Watches {
   });
 
   const measured = { workerpools: pools, deployments, pods: pods.reflector };
+  const optionalOnes = [jobs.reflector, autoscalers.reflector];
   const reflectors: readonly Pick<Reflector<unknown>, 'synced' | 'stopped'>[] = Object.values(measured);
   const adoptedKnown = pools.synced.then(() => adopted.begin());
   // told by `synced`
@@ -103,8 +110,14 @@ export function startWatches(options: WatchesOptions): Watches {
     deployments: deployments.store,
     adopted,
     podsOf: pods.of,
+    jobsOf: jobs.of,
     followAdopted: (key, selector) => adoptedPods.follow(key, selector),
-    synced: Promise.all([...reflectors.map(({ synced }) => synced), autoscalers.known, adoptedKnown]),
+    synced: Promise.all([
+      ...reflectors.map(({ synced }) => synced),
+      jobsRead.known(jobs.reflector),
+      autoscalers.known,
+      adoptedKnown,
+    ]),
     stats: () => {
       const own = Object.entries(measured).map(([name, reflector]) => [name, reflector.stats()] as const);
       const others = Object.entries({
@@ -114,7 +127,7 @@ export function startWatches(options: WatchesOptions): Watches {
       return Object.fromEntries([...own, ...others]);
     },
     stopped: async () => {
-      await Promise.all([...reflectors, autoscalers.reflector].map(({ stopped }) => stopped));
+      await Promise.all([...reflectors, ...optionalOnes].map(({ stopped }) => stopped));
       await Promise.all([adopted.stopped(), adoptedPods.stopped()]);
     },
   };
@@ -122,30 +135,56 @@ export function startWatches(options: WatchesOptions): Watches {
 
 type Common<T extends KubeObject> = Pick<ReflectOptions<T>, 'api' | 'namespaces' | 'signal' | 'onError'>;
 
-/** The pods with a pool's label, by pool. */
-function watchPods(
-  common: Common<Pod>,
-  onChange: (pool: string, pod: Pod | undefined, previous: Pod | undefined) => void,
-): { readonly reflector: Reflector<Pod>; readonly of: (pool: string) => readonly Pod[] } {
-  const byPool = new Map<string, Map<string, Pod>>();
-  const reflector = reflect<Pod>({
+/** Objects with a pool's label, by pool. */
+function watchOfPools<T extends KubeObject>(
+  resource: Resource<T>,
+  labelSelector: string,
+  transform: (object: T) => T,
+  common: Common<T>,
+  onChange: (pool: string, now: T | undefined, previous: T | undefined) => void,
+): { readonly reflector: Reflector<T>; readonly of: (pool: string) => readonly T[] } {
+  const byPool = new Map<string, Map<string, T>>();
+  const reflector = reflect<T>({
     ...common,
-    resource: PODS,
-    labelSelector: POOL_LABEL,
-    transform: slimPod,
-    onChange: (key, pod, previous) => {
-      const of = pod ?? previous;
-      const pool = of && `${of.metadata.namespace}/${of.metadata.labels?.[POOL_LABEL]}`;
-      if (!pool) return;
-      const list = byPool.get(pool) ?? new Map<string, Pod>();
-      if (pod) list.set(key, pod);
+    resource,
+    labelSelector,
+    transform,
+    onChange: (key, now, previous) => {
+      const of = now ?? previous;
+      const name = of?.metadata.labels?.[POOL_LABEL];
+      if (!of || name === undefined) return;
+      const pool = `${of.metadata.namespace}/${name}`;
+      const list = byPool.get(pool) ?? new Map<string, T>();
+      if (now) list.set(key, now);
       else list.delete(key);
       if (list.size > 0) byPool.set(pool, list);
       else byPool.delete(pool);
-      onChange(pool, pod, previous);
+      onChange(pool, now, previous);
     },
   });
   return { reflector, of: (pool) => [...(byPool.get(pool)?.values() ?? [])] };
+}
+
+function isOfJob(pod: Pod | undefined): boolean {
+  return pod?.metadata.ownerReferences?.some(({ kind, controller }) => controller && kind === 'Job') ?? false;
+}
+
+/** For a watch that the account may lack the right to: it is not waited for then. */
+function optional({ onError }: Pick<Common<KubeObject>, 'onError'>): {
+  readonly onError: (error: unknown) => void;
+  known(reflector: Pick<Reflector<unknown>, 'synced'>): Promise<void>;
+} {
+  const known = Promise.withResolvers<void>();
+  return {
+    onError: (error) => {
+      known.resolve();
+      if (!(error instanceof KubeError && error.status === 403)) onError?.(error);
+    },
+    known: ({ synced }) => {
+      synced.then(known.resolve, known.resolve);
+      return known.promise;
+    },
+  };
 }
 
 /** If autoscalers may not be read, one is detected when it writes: see act/other-writers.ts. */
@@ -153,19 +192,15 @@ function watchAutoscalers(
   common: Common<HorizontalPodAutoscaler>,
   onChange: (key: string, now: KnownAutoscaler | undefined) => void,
 ): { readonly reflector: Reflector<KnownAutoscaler>; readonly known: Promise<void> } {
-  const known = Promise.withResolvers<void>();
+  const reading = optional(common);
   const reflector = reflect<HorizontalPodAutoscaler, KnownAutoscaler>({
     ...common,
     resource: AUTOSCALERS,
     transform: autoscalerOf,
-    onError: (error) => {
-      known.resolve();
-      if (!(error instanceof KubeError && error.status === 403)) common.onError?.(error);
-    },
+    onError: reading.onError,
     onChange,
   });
-  reflector.synced.then(known.resolve, known.resolve);
-  return { reflector, known: known.promise };
+  return { reflector, known: reading.known(reflector) };
 }
 
 /** True for a change of the spec, a pause or a deletion, and for a resync; false for our own writes of the status. */

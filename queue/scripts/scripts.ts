@@ -17,6 +17,7 @@ const arity = {
   turn: 23,
   register: 5,
   reap: 16,
+  renew: 3,
   overdue: 2,
   rejoin: 6,
   rest: 10,

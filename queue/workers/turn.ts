@@ -113,6 +113,8 @@ export interface TurnRequest {
   readonly together?: number;
   /** Estimated time until it holds nothing, ms; 0 by default. */
   readonly emptyInMs?: number;
+  /** The reply has an empty text for each task that was taken: where the tasks are read otherwise. */
+  readonly unseen?: boolean;
   readonly leaseMs: number;
   readonly state: string;
 }
@@ -152,7 +154,7 @@ export type TurnReply =
       readonly limits?: 'open' | 'closed';
     };
 
-const noPast: Past = { attempts: 0, deliveries: 0 };
+export const noPast: Past = { attempts: 0, deliveries: 0 };
 
 /** Makes a turn. Rejects with Redis' error if it is refused as a whole: `STALE`, `WRONGTYPE`, `OOM`. */
 export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest): Promise<TurnReply> {
@@ -255,6 +257,7 @@ function turnArguments({
   elsewhere = 0,
   together = 1,
   emptyInMs = 0,
+  unseen = false,
   leaseMs,
   state,
   settled,
@@ -286,6 +289,7 @@ function turnArguments({
     elsewhere: elsewhere === 0 ? undefined : elsewhere,
     together: together === 1 ? undefined : together,
     emptyIn: emptyInMs === 0 ? undefined : Math.round(emptyInMs),
+    unseen: unseen ? 1 : undefined,
     leaseMs,
     state,
     serviceUs: Math.round(settled.serviceUs),
@@ -363,7 +367,7 @@ function some<T>(list: readonly T[]): readonly T[] | undefined {
 }
 
 /** `attempts:deliveries`, behind it the last worker that was lost, percent-encoded, and how many tasks it held, if several. */
-function parsePast(text: string): Past {
+export function parsePast(text: string): Past {
   const [attempts, deliveries, worker, company] = text.split(':');
   const counts = { attempts: countOf(attempts) ?? 0, deliveries: countOf(deliveries) ?? 0 };
   if (!worker) return counts.attempts + counts.deliveries > 0 ? counts : { ...counts, reprieved: true };

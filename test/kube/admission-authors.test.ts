@@ -101,6 +101,14 @@ describe('the author of a pool', () => {
     expect(await world.apply('ada', namespace, pool({}))).toMatch(/serverside-applied/);
   });
 
+  test('must be allowed to create Jobs for a pool that runs them', async () => {
+    const jobs = pool({ runAs: 'Job' });
+    const refused = await world.apply('mallory', namespace, jobs);
+    expect(refused).toContain('spec.template becomes a Job for each task, and you may not create Jobs');
+    expect(refused).toContain(`who may create jobs in namespace "${namespace}"`);
+    expect(await world.apply('ada', namespace, jobs)).toMatch(/serverside-applied/);
+  });
+
   test('must be allowed to scale the Deployment of scaleTargetRef', async () => {
     const adopting = pool({ template: undefined, scaleTargetRef: { name: 'api' } });
     const refused = await world.apply('mallory', namespace, adopting);

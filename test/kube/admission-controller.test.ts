@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { fromKubeconfig } from '../../kube/kubeconfig.ts';
-import { DEPLOYMENTS, PODS, POOLS, type Resource, type Subresource } from '../../kube/resources.ts';
+import { DEPLOYMENTS, JOBS, PODS, POOLS, type Resource, type Subresource } from '../../kube/resources.ts';
 import { createTransport, type Transport } from '../../kube/transport.ts';
 import {
   container,
@@ -121,6 +121,31 @@ describe('the account of the controller', () => {
     const remove = connectObjects(own).remove(DEPLOYMENTS, { namespace, name: 'api' });
     await expect(remove).rejects.toThrow(refused);
     expect(await patch(DEPLOYMENTS, 'api', { spec: { replicas: 3 } }, 'scale')).toBe('done');
+  });
+
+  test('creates, changes and deletes Jobs of pools only, and never the pods of one', async () => {
+    const job = (name: string, more: Json = {}): Json => ({
+      apiVersion: 'batch/v1',
+      kind: 'Job',
+      metadata: { name, ...more },
+      spec: { template: { spec: { containers: [container], restartPolicy: 'Never' } } },
+    });
+    const refused = 'only Jobs that a WorkerPool owns';
+    expect(await world.tryTo(CONTROLLER, 'create', namespace, job('own', owner('tiles')))).toMatch(/created/);
+    await world.as(undefined, ['create', '-n', namespace], job('own', owner('tiles')));
+    expect(await patch(JOBS, 'own', { spec: { ttlSecondsAfterFinished: 60 } })).toBe('done');
+    for (const change of [{ metadata: { labels: { a: 'b' } } }, { metadata: { ownerReferences: null } }])
+      expect(await patch(JOBS, 'own', change), JSON.stringify(change)).toMatch(
+        /the controller of Millrace may/,
+      );
+    await connectObjects(own).remove(JOBS, { namespace, name: 'own' });
+    expect(await world.tryTo(CONTROLLER, 'create', namespace, job('a'))).toContain(refused);
+    expect(await world.tryTo(CONTROLLER, 'create', 'kube-system', job('a', owner('tiles')))).toContain(
+      'may not touch Jobs in namespace kube-system',
+    );
+    await world.as(undefined, ['create', '-n', namespace], job('backup'));
+    expect(await patch(JOBS, 'backup', { spec: { suspend: true } })).toContain(refused);
+    await expect(connectObjects(own).remove(JOBS, { namespace, name: 'backup' })).rejects.toThrow(refused);
   });
 
   test('touches no Deployment of kube-system, and not itself', async () => {

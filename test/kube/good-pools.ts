@@ -29,6 +29,26 @@ export const good: [what: string, spec: Json][] = [
   ],
   ['a floor over the parked replicas', { ...base, minReplicas: 5, parked: { replicas: 2, cpu: '25m' } }],
   ['partitions', { ...base, partitions: 256 }],
+  ['Jobs', { ...base, runAs: 'Job' }],
+  [
+    'Jobs with everything',
+    {
+      ...base,
+      template: { spec: { ...base.template.spec, restartPolicy: 'Never' } },
+      runAs: 'Job',
+      queues: ['urgent', 'bulk'],
+      job: {
+        activeDeadlineSeconds: 86_400,
+        ttlSecondsAfterFinished: 0,
+        podFailurePolicy: {
+          rules: [
+            { action: 'FailJob', onExitCodes: { containerName: 'worker', operator: 'In', values: [65, 66] } },
+            { action: 'Ignore', onPodConditions: [{ type: 'DisruptionTarget' }] },
+          ],
+        },
+      },
+    },
+  ],
   ['one partition of several queues', { ...base, partitions: 1, queues: ['{a}', 'b'] }],
   ['a target wait', { ...base, scaling: { targetWait: '1m30s' } }],
   ['a target wait and tasks per replica', { ...base, scaling: { targetWait: '100ms', tasksPerReplica: 3 } }],

@@ -38,6 +38,73 @@ export const bad: [what: string, change: Json, message: string][] = [
   ]),
   ['neither template nor target', { template: undefined }, 'set exactly one of template'],
   ['both template and target', { scaleTargetRef: { name: 'x' } }, 'set exactly one of template'],
+  [
+    'Jobs of an adopted Deployment',
+    { template: undefined, scaleTargetRef: { name: 'x' }, runAs: 'Job' },
+    'cannot adopt a Deployment',
+  ],
+  [
+    'Jobs of a source',
+    { runAs: 'Job', source: { rq: { queues: ['default'] } } },
+    "a Job is given a task of Millrace's own queue",
+  ],
+  ['Jobs in partitions', { runAs: 'Job', partitions: 2 }, 'from a queue without partitions'],
+  ['parked Jobs', { runAs: 'Job', parked: { replicas: 1 } }, 'remove parked, or runAs'],
+  ['durable Jobs', { runAs: 'Job', durability: { replicas: 1 } }, 'remove durability'],
+  ['Jobs with a target', { runAs: 'Job', scaling: { targetWait: '10s' } }, 'each task has a Job of its own'],
+  [
+    'Jobs with tasks per replica',
+    { runAs: 'Job', scaling: { tasksPerReplica: 2 } },
+    'each task has a Job of its own',
+  ],
+  ['Jobs that wait', { runAs: 'Job', minReplicas: 1 }, 'a Job is created for a task and runs one'],
+  ['Jobs with slots', { runAs: 'Job', concurrency: 2 }, 'a Job is created for a task and runs one'],
+  ['Jobs for tasks that are not known', { runAs: 'Job', fallback }, 'remove fallback'],
+  ['settings of Jobs without Jobs', { job: { activeDeadlineSeconds: 60 } }, 'set runAs: Job, or remove job'],
+  [
+    'a deadline that is none',
+    { runAs: 'Job', job: { activeDeadlineSeconds: 0 } },
+    'greater than or equal to 1',
+  ],
+  ['something else that runs', { runAs: 'StatefulSet' }, 'supported values: "Deployment", "Job"'],
+  [
+    'pods of Jobs that are restarted',
+    { runAs: 'Job', template: { spec: { containers: [container], restartPolicy: 'Always' } } },
+    'those of a Job never are',
+  ],
+  [
+    'pods of a Deployment that are not restarted',
+    { template: { spec: { containers: [container], restartPolicy: 'Never' } } },
+    'those of a Job never are',
+  ],
+  [
+    'a rule with both',
+    {
+      runAs: 'Job',
+      job: {
+        podFailurePolicy: {
+          rules: [
+            {
+              action: 'Count',
+              onExitCodes: { operator: 'In', values: [1] },
+              onPodConditions: [{ type: 'X' }],
+            },
+          ],
+        },
+      },
+    },
+    'set exactly one of onExitCodes and onPodConditions',
+  ],
+  [
+    'success as a failure',
+    {
+      runAs: 'Job',
+      job: {
+        podFailurePolicy: { rules: [{ action: 'Count', onExitCodes: { operator: 'In', values: [0] } }] },
+      },
+    },
+    'exit code 0 is no failure',
+  ],
   ['no Redis', { redis: undefined }, 'spec.redis: Required value'],
   ['a Redis without address', { redis: {} }, 'set exactly one of url'],
   ['two addresses', { redis: { ...base.redis, urlFrom: secret } }, 'set exactly one of url'],

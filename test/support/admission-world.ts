@@ -97,7 +97,9 @@ async function createTeam(server: ApiServer, transport: Transport): Promise<stri
   await grant('rolebinding edit --clusterrole=edit --user=ada');
   // the controller that aggregates ClusterRoles does not run here
   await grant('rolebinding pools-edit --role=pools --user=ada');
-  await grant('role more --verb=get,create,patch --resource=secrets,deployments.apps,deployments.apps/scale');
+  await grant(
+    'role more --verb=get,create,patch --resource=secrets,deployments.apps,deployments.apps/scale,jobs.batch',
+  );
   await grant('rolebinding more --role=more --user=ada');
   const [pools, secrets] = [{ group: 'millrace.dev', resource: 'workerpools' }, { resource: 'secrets' }];
   await rightIs(transport, 'mallory', { verb: 'create', namespace: name, ...pools }, true);

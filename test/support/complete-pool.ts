@@ -1,6 +1,12 @@
 /** A spec and a status with every field set, at every depth: the compiler asks for one that is missing here. */
 import type { PodTemplateSpec } from '../../kube/wire.ts';
-import { Mode, PodDefaults, type WorkerPoolSpec, type WorkerPoolStatus } from '../../kube/workerpool.ts';
+import {
+  Mode,
+  PodDefaults,
+  RunAs,
+  type WorkerPoolSpec,
+  type WorkerPoolStatus,
+} from '../../kube/workerpool.ts';
 
 /** Every field set, at every depth; the pod template is Kubernetes' own type and not ours to describe. */
 type Complete<T> = T extends PodTemplateSpec
@@ -58,6 +64,20 @@ export const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { templa
   },
   workerContainer: 'worker',
   podDefaults: PodDefaults.None,
+  runAs: RunAs.Job,
+  job: {
+    activeDeadlineSeconds: 21_600,
+    ttlSecondsAfterFinished: 600,
+    podFailurePolicy: {
+      rules: [
+        {
+          action: 'FailJob',
+          onExitCodes: { containerName: 'worker', operator: 'In', values: [65] },
+          onPodConditions: [{ type: 'DisruptionTarget', status: 'True' }],
+        },
+      ],
+    },
+  },
   scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'tiles' },
   concurrency: 4,
   minReplicas: 1,

@@ -12,7 +12,7 @@ import { openTelemetry } from '../../runtime/opentelemetry.ts';
 import { describeError } from '../../runtime/describe-error.ts';
 import { encodeResult } from './encode.ts';
 import type { Handler } from './handler.ts';
-import { readOptions, type Judge } from './options.ts';
+import { readOptions, type Judge } from '../../queue/outcomes/not-run.ts';
 import { retryAfter } from './retry-after.ts';
 import { createSpawned, type Spawned } from './spawn.ts';
 import { nextAttempt, type RetryPolicy } from '../../queue/outcomes/retry.ts';

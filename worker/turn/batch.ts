@@ -2,9 +2,7 @@
  * Collects outcomes until the next turn. A batch that was sent and not answered yet is kept by its turn, which repeats it; no
  * outcome is ever in two batches.
  */
-import { partMarkOf } from '../../queue/batch-mark.ts';
-import { taskOptionsOf } from '../../queue/task-options.ts';
-import { taskHead } from '../../queue/task.ts';
+import { saidOf } from '../../queue/outcomes/not-run.ts';
 import type { Delivery } from '../../queue/workers/turn.ts';
 import type { Finished } from '../../queue/outcomes/outcome.ts';
 
@@ -58,7 +56,7 @@ export function createBatch(): OutcomeBatch {
     },
     add,
     cancel: (delivery, id, now) => {
-      const { batch, unique } = saidOf(delivery, id);
+      const { batch, unique } = saidOf(delivery.raw, id);
       const outcome = { kind: 'cancelled' } as const;
       const attempt = delivery.past.attempts;
       add({ delivery, id, attempt, outcome, ...notRun, unique, ...(batch && { batch }) }, now);
@@ -86,20 +84,4 @@ export function createBatch(): OutcomeBatch {
 function costOf({ outcome }: Finished): number {
   const spawned = outcome.kind === 'result' ? (outcome.spawned?.length ?? 0) : 0;
   return COST[outcome.kind] + spawned;
-}
-
-/** What a task that was not begun says of itself, as far as it is right. */
-function saidOf({ raw }: Delivery, id: string | Buffer): Pick<Finished, 'batch' | 'unique'> {
-  const { value } = taskHead(raw);
-  const right = <T>(read: () => T): T | undefined => {
-    try {
-      return read();
-    } catch {
-      return undefined;
-    }
-  };
-  return {
-    batch: right(() => partMarkOf(value, id, raw)),
-    unique: right(() => taskOptionsOf(value)?.unique),
-  };
 }

@@ -90,6 +90,10 @@ matchResources:
 - apiGroups: [apps]
   resources: [deployments/scale]
   verbs: [patch]
+# of pools that run Jobs
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: ['']
   resources: [pods]
   verbs: [list, watch, patch]

@@ -214,6 +214,9 @@ note()
 local next_in = s.due_at and not s.broken and math.max(0, s.due_at - s.now) or s.back_in or -1
 if s.back_in then next_in = math.min(next_in, s.back_in) end
 local marks = s.with_marks and math.max(1, sum_of(call('HGET', STATS, 'marks'), 2 ^ 53)) or 0
+if turn.unseen then
+  for i = 1, #s.tasks do s.tasks[i] = '' end
+end
 local made = s.made == s.now_text and s.now or tonumber(s.made)
 return {1, s.now, s.broken or s.length, s.drain and 1 or s.paused and 2 or 0, turn.seen + 1, s.tasks, s.pasts, next_in, marks,
   s.apart and 1 or 0, made, s.aside or 0, s.form, s.limited}

@@ -38,6 +38,7 @@
 --                         in the lists above and below, from 1
 --         spawned         {{result = position, ids, raws}, …}: tasks that are added with a result
 --         resultName      name of the result hash for people, where it is on another server
+--         unseen          the tasks that it takes are not returned, only how many they are
 --       2… long ids, values and headers, each as it is: where one of these is a number, it is the one in that argument
 -- Returns  {0} when the worker is fenced, and nothing was done: it has no lease of this epoch, or this server does not
 --           know the worker as it knows itself (below); else

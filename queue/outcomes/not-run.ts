@@ -1,8 +1,10 @@
 /** What a task says of itself (queue/task-options.ts), and whether it is run at all for that. */
-import { BadTaskOptions, checkUniqueId, taskOptionsOf, type TaskOptions } from '../../queue/task-options.ts';
-import type { ParsedTask } from '../../queue/task.ts';
-import type { Past } from '../../queue/workers/turn.ts';
+import { partMarkOf } from '../batch-mark.ts';
+import { BadTaskOptions, checkUniqueId, taskOptionsOf, type TaskOptions } from '../task-options.ts';
+import { taskHead, type ParsedTask } from '../task.ts';
+import type { Past } from '../workers/turn.ts';
 import { formatDuration } from '../../runtime/duration.ts';
+import type { Finished } from './outcome.ts';
 
 /** Why a task is not run; `expired`: the moment, ms of Redis time. */
 export interface NotRun {
@@ -60,5 +62,21 @@ function lateness(expiresAt: number, past: Past, redisNow: () => number): NotRun
   return {
     error: `it expired at ${at} and was not begun by then: a worker had it ${later} later`,
     expired: expiresAt,
+  };
+}
+
+/** What a task that was not begun says of itself, as far as it is right. */
+export function saidOf(raw: Buffer, id: string | Buffer): Pick<Finished, 'batch' | 'unique'> {
+  const { value } = taskHead(raw);
+  const right = <T>(read: () => T): T | undefined => {
+    try {
+      return read();
+    } catch {
+      return undefined;
+    }
+  };
+  return {
+    batch: right(() => partMarkOf(value, id, raw)),
+    unique: right(() => taskOptionsOf(value)?.unique),
   };
 }

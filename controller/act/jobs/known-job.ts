@@ -1,0 +1,32 @@
+/** The cached part of a Job: its template would be most of it, with the task in it. Pure. */
+import type { Job } from '../../../kube/wire.ts';
+
+/** The Job with only those fields that are read. */
+export function slimJob({ metadata, spec, status }: Job): Job {
+  const { name, namespace, uid, labels, creationTimestamp, deletionTimestamp, ownerReferences } = metadata;
+  const { ttlSecondsAfterFinished, activeDeadlineSeconds } = spec ?? {};
+  const { conditions, startTime, completionTime, active, ready } = status ?? {};
+  return {
+    metadata: {
+      name,
+      ...(namespace ? { namespace } : {}),
+      ...(uid ? { uid } : {}),
+      ...(labels ? { labels } : {}),
+      ...(ownerReferences ? { ownerReferences } : {}),
+      ...(creationTimestamp ? { creationTimestamp } : {}),
+      ...(deletionTimestamp ? { deletionTimestamp } : {}),
+    },
+    spec: {
+      template: {},
+      ...(ttlSecondsAfterFinished === undefined ? {} : { ttlSecondsAfterFinished }),
+      ...(activeDeadlineSeconds === undefined ? {} : { activeDeadlineSeconds }),
+    },
+    status: {
+      ...(conditions ? { conditions } : {}),
+      ...(startTime ? { startTime } : {}),
+      ...(completionTime ? { completionTime } : {}),
+      ...(active === undefined ? {} : { active }),
+      ...(ready === undefined ? {} : { ready }),
+    },
+  };
+}

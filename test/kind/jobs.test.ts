@@ -1,0 +1,117 @@
+/**
+ * A Job for each task, in pods of a public image with nothing of Millrace in it: tasks that run for longer than any window, one whose
+ * pod is evicted as by a drained node, one that fails, one that is cancelled. Each starts one pod for each attempt.
+ */
+import { describe, expect, inject, test } from 'vitest';
+import { eventually } from '../support/eventually.ts';
+import { PYTHON_IMAGE } from '../support/kind-images.ts';
+import { poolOf } from '../support/kind-pool.ts';
+import { useRelease } from '../support/kind-release.ts';
+
+const place = inject('cluster');
+const patient = { withinMs: 170_000, everyMs: 250 };
+
+/** Runs for as many seconds as its task says; `fail` runs out of the file that it would need. */
+const SCRIPT = `
+set -e
+case "$MILLRACE_TASK" in
+  fail) echo "attempt $MILLRACE_ATTEMPT" >&2; exit 3;;
+  *) sleep "\${MILLRACE_TASK#* }";;
+esac
+printf 'slept as %s' "$MILLRACE_TASK" > "$MILLRACE_RESULT_FILE"
+`;
+
+interface Pods {
+  readonly items: readonly {
+    readonly metadata: {
+      readonly name: string;
+      readonly uid: string;
+      readonly deletionTimestamp?: string;
+      readonly annotations: Record<string, string>;
+    };
+    readonly status: { readonly phase: string };
+  }[];
+}
+
+describe.skipIf(!place)('Jobs', () => {
+  const release = useRelease(place, { values: () => ({ redis: { enabled: true, auth: false } }) });
+
+  test('one pod for each attempt, however long it runs and whatever becomes of it', async () => {
+    const { cluster, redis, namespace } = release();
+    const pool = poolOf(release(), 'jobs');
+    await pool.apply({
+      runAs: 'Job',
+      maxReplicas: 5,
+      retry: { attempts: 2, backoff: { initial: '1s', max: '1s' } },
+      template: {
+        spec: {
+          securityContext: { runAsUser: 1000 },
+          terminationGracePeriodSeconds: 1,
+          containers: [
+            {
+              name: 'main',
+              image: PYTHON_IMAGE,
+              imagePullPolicy: 'IfNotPresent',
+              command: ['sh', '-c', SCRIPT],
+            },
+          ],
+        },
+      },
+    });
+    const started = new Map<string, string>();
+    const pods = async (): Promise<Pods['items']> => {
+      const { items } = await release().get<Pods>('pods', '--selector', pool.label);
+      for (const { metadata } of items)
+        started.set(metadata.uid, metadata.annotations['millrace.dev/task'] ?? '');
+      return items;
+    };
+    const running = (task: string) =>
+      eventually(async () => {
+        const found = (await pods()).find(
+          ({ metadata, status }) =>
+            metadata.annotations['millrace.dev/task'] === task &&
+            !metadata.deletionTimestamp &&
+            status.phase === 'Running',
+        );
+        if (!found) throw new Error(`no pod runs "${task}"`);
+        return found.metadata;
+      }, patient);
+
+    // over the default window of a scale-in, 60 s
+    const long = ['a 62', 'b 62'];
+    await redis.lpush(pool.queue, ...long, 'evicted 8', 'cancelled 600', 'fail', 'last 1');
+    const { name, uid } = await running('evicted 8');
+    const eviction = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace } };
+    await cluster.kubectl(
+      ['create', '--raw', `/api/v1/namespaces/${namespace}/pods/${name}/eviction`, '-f', '-'],
+      { input: JSON.stringify(eviction) },
+    );
+    await running('cancelled 600');
+    await redis.zadd(`millrace:{${pool.queue}}:cancelled`, String(Date.now() + 3_600_000), 'cancelled 600');
+
+    const finished = [...long, 'evicted 8', 'last 1'];
+    await eventually(async () => {
+      await pods();
+      expect(await redis.hmget(pool.result, ...finished)).toEqual(finished.map((task) => `slept as ${task}`));
+    }, patient);
+    expect(await redis.hget(`millrace:{${pool.queue}}:errors`, 'cancelled 600')).toContain(
+      '"cancelled":true',
+    );
+    expect(await redis.hget(`millrace:{${pool.queue}}:errors`, 'fail')).toMatch(
+      /failed 2 of 2 attempts: container \\"main\\" ended with exit code 3: attempt 2 \(Job jobs-/,
+    );
+    await pods();
+    const count = (task: string): number => [...started.values()].filter((one) => one === task).length;
+    expect(started.has(uid)).toBe(true);
+    expect(
+      Object.fromEntries([...finished, 'cancelled 600', 'fail'].map((task) => [task, count(task)])),
+    ).toEqual({
+      'a 62': 1,
+      'b 62': 1,
+      'evicted 8': 2,
+      'last 1': 1,
+      'cancelled 600': 1,
+      fail: 2,
+    });
+  });
+});

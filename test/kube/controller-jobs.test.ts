@@ -1,0 +1,269 @@
+/**
+ * Pools that run a Job for each task, with a real API server, Kubernetes' own Job controller and a real Redis. How pods end is
+ * played, as there is no kubelet.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createKubeApi } from '../../kube/client.ts';
+import { POOLS, type ObjectRef } from '../../kube/resources.ts';
+import type { Job } from '../../kube/wire.ts';
+import type { WorkerPool } from '../../kube/workerpool.ts';
+import { readDeadLetters } from '../../queue/dead-letter-format.ts';
+import { queueKeys } from '../../queue/keys.ts';
+import { openQueue } from '../../queue/queue.ts';
+import { eventually } from '../support/eventually.ts';
+import { jobPods, startJobController } from '../support/job-pods.ts';
+import { millrace } from '../support/millrace.ts';
+import { useStage } from '../support/stage.ts';
+import { conditionText, poolManifest, type Json } from '../support/world.ts';
+
+const stage = useStage();
+let controllers: AsyncDisposable | undefined;
+beforeAll(async () => void (controllers = await startJobController(stage.world)));
+afterAll(async () => await controllers?.[Symbol.asyncDispose]());
+
+const LEASES = { everyMs: 50 };
+
+async function create(spec: Json = {}) {
+  const { world, redis } = stage;
+  const ref: ObjectRef = { namespace: await world.namespace(), name: 'videos' };
+  const keys = queueKeys(ref.namespace, `${ref.namespace}:result`);
+  const template = { spec: { containers: [{ name: 'main', image: 'ffmpeg:7' }] } };
+  const retry = { backoff: { initial: '10ms', max: '10ms' } };
+  const { queue, result } = keys;
+  const manifest = poolManifest(ref.name, world.redis, {
+    queue,
+    result,
+    runAs: 'Job',
+    template,
+    retry,
+    ...spec,
+  });
+  await world.objects.create(POOLS, ref.namespace, manifest);
+  const { jobs, ...pods } = jobPods(world.objects, ref.namespace);
+  return {
+    ...pods,
+    ref,
+    keys,
+    jobs,
+    push: (...tasks: string[]) => redis.lpush(queue, ...tasks),
+    result: (id: string) => redis.hget(result, id),
+    pool: (): Promise<WorkerPool> => world.objects.get(POOLS, ref),
+    edit: (change: Json) => world.objects.patch(POOLS, ref, { spec: change }),
+    dead: () => readDeadLetters(redis, keys),
+    cli: (...args: string[]) =>
+      millrace([...args, '-n', ref.namespace], { env: { KUBECONFIG: world.server.kubeconfig } }),
+  };
+}
+
+const unfinished = (jobs: readonly Job[]): readonly Job[] =>
+  jobs.filter(({ status }) => !status?.conditions?.some(({ type }) => ['Complete', 'Failed'].includes(type)));
+
+describe.concurrent('a Job for each task', () => {
+  test('as many at once as maxReplicas, each with its task, its result in the hash, one pod for a task', async () => {
+    const { push, end, podOf, jobs, result, pool, started, cli } = await create({ maxReplicas: 2 });
+    await push('{"id":"a","file":"$(HOME) $$x"}', 'plain text', 'third');
+    const pod = await podOf('{"id":"a","file":"$(HOME) $$x"}');
+    const env = Object.fromEntries(pod.spec?.containers[0]?.env?.map((one) => [one.name, one]) ?? []);
+    expect(env['MILLRACE_TASK']?.valueFrom?.fieldRef?.fieldPath).toBe(
+      "metadata.annotations['millrace.dev/task']",
+    );
+    expect(env['MILLRACE_ATTEMPT']?.value).toBe('1');
+    expect(env['MILLRACE_RESULT_FILE']?.value).toBe('/dev/termination-log');
+    expect(pod.metadata.annotations?.['millrace.dev/task-id']).toBe('a');
+    await podOf('plain text');
+    await eventually(async () =>
+      expect((await pool()).status).toMatchObject({
+        replicas: 2,
+        desiredReplicas: 2,
+        waiting: 1,
+        inFlight: 2,
+      }),
+    );
+    expect(await jobs()).toHaveLength(2);
+    const shown = await cli('workers', 'videos');
+    expect(shown.stdout).toMatch(/^job\/videos-\w{8} +busy +1 +1 /m);
+
+    await end('{"id":"a","file":"$(HOME) $$x"}', { message: '{"frames": 7}' });
+    await eventually(async () => expect(await result('a')).toBe('{"frames": 7}'));
+    await podOf('third');
+    expect(unfinished(await jobs())).toHaveLength(2);
+    await end('plain text');
+    await end('third', { message: 'done' });
+    await eventually(async () => expect(await result('third')).toBe('done'));
+    await eventually(async () => expect(await result('plain text')).toBe(''));
+    // kept for an hour from now, as its outcome is recorded
+    await eventually(async () =>
+      expect((await jobs()).map(({ spec }) => spec?.ttlSecondsAfterFinished)).toEqual([3600, 3600, 3600]),
+    );
+    expect(started.size).toBe(3);
+    await eventually(async () =>
+      expect((await pool()).status).toMatchObject({
+        replicas: 0,
+        desiredReplicas: 0,
+        waiting: 0,
+        inFlight: 0,
+      }),
+    );
+  });
+
+  test('an attempt that fails is retried as everywhere, and ends as a dead letter with its last words', async () => {
+    const { push, end, podOf, dead, jobs } = await create({
+      retry: { attempts: 2, backoff: { initial: '1ms' } },
+    });
+    await push('{"id":"x"}');
+    await end('{"id":"x"}', { exitCode: 1, reason: 'Error', message: 'no such file\n' });
+    const second = await podOf('{"id":"x"}');
+    expect(second.spec?.containers[0]?.env?.find(({ name }) => name === 'MILLRACE_ATTEMPT')?.value).toBe('2');
+    await end('{"id":"x"}', { exitCode: 137, reason: 'OOMKilled', message: 'frame 12' });
+    await eventually(async () => {
+      const [letter] = await dead();
+      expect(letter).toMatchObject({ id: 'x', attempts: 2 });
+      expect(letter?.error).toMatch(
+        /^failed 2 of 2 attempts: container "main" ended with OOMKilled, exit code 137: frame 12 \(Job videos-\w{8}\)$/,
+      );
+    });
+    expect(await jobs()).toHaveLength(2);
+  });
+
+  test('the pod of a drained node is replaced, which is no attempt', async () => {
+    const { push, end, podOf, result, jobs, started } = await create({ retry: { attempts: 1 } });
+    await push('t');
+    await end('t', { exitCode: 143, disrupted: true });
+    const second = await podOf('t');
+    expect(second.spec?.containers[0]?.env?.find(({ name }) => name === 'MILLRACE_ATTEMPT')?.value).toBe('1');
+    await end('t', { message: 'there' });
+    await eventually(async () => expect(await result('t')).toBe('there'));
+    expect(await jobs()).toHaveLength(1);
+    expect(started.size).toBe(2);
+  });
+
+  test('an exit code that is not worth another attempt, a deadline', async () => {
+    const rules = [{ action: 'FailJob', onExitCodes: { operator: 'In', values: [65] } }];
+    const { push, end, dead } = await create({ job: { podFailurePolicy: { rules } } });
+    await push('bad input');
+    await end('bad input', { exitCode: 65, reason: 'Error', message: 'not a video' });
+    await eventually(async () =>
+      expect((await dead())[0]?.error).toMatch(
+        /^not to be retried: container "main" ended with exit code 65: not a/,
+      ),
+    );
+    const late = await create({ job: { activeDeadlineSeconds: 1 }, retry: { attempts: 1 } });
+    await late.push('slow');
+    await eventually(async () =>
+      expect((await late.dead())[0]?.error).toMatch(
+        /did not end within its deadline \(activeDeadlineSeconds: 1\)$/,
+      ),
+    );
+  });
+
+  test('cancel: a waiting task gets no Job, and that of a running one is deleted', async () => {
+    const { push, podOf, jobs, cli, keys, started } = await create({ maxReplicas: 1 });
+    await using queue = openQueue({ redis: stage.world.redis.url, queue: keys.queue, result: keys.result });
+    await push('running', 'waiting');
+    await podOf('running');
+    await queue.cancel('waiting');
+    const [job] = await jobs();
+    expect(await cli('cancel', '--pool', 'videos', 'running')).toMatchObject({ code: 0 });
+    await expect(queue.result('running', { timeoutMs: 60_000 })).rejects.toThrow('was cancelled');
+    await expect(queue.result('waiting', { timeoutMs: 60_000 })).rejects.toThrow('was cancelled');
+    await eventually(async () => expect(await jobs()).toEqual([]));
+    expect(job?.metadata.annotations?.['millrace.dev/task-id']).toBe('running');
+    expect(started.size).toBe(1);
+  });
+
+  test('nothing is started by a pool that is paused or only says what it would do', async () => {
+    for (const mode of ['Paused', 'DryRun']) {
+      const { push, pool, jobs, podOf, edit, end, result } = await create({ mode });
+      await push('t');
+      await eventually(async () => expect((await pool()).status).toMatchObject({ waiting: 1, inFlight: 0 }));
+      expect(await jobs()).toEqual([]);
+      await edit({ mode: 'Active' });
+      await podOf('t');
+      await edit({ mode });
+      await end('t', { message: 'recorded' });
+      await eventually(async () => expect(await result('t')).toBe('recorded'));
+    }
+  });
+
+  test('a task that no environment takes becomes a dead letter that says so; one that is large enough fits', async () => {
+    const { keys, dead, podOf, push } = await create();
+    const large = 'x'.repeat(96 * 1024);
+    await stage.redis.lpush(keys.queue, Buffer.from([0xff, 0x00]), `${large}x`, '{"id":"a\\u0000"}');
+    await eventually(async () => {
+      const errors = (await dead()).map(({ error }) => error);
+      expect(errors).toHaveLength(3);
+      expect(errors.join()).toMatch(/is no UTF-8 text/);
+      expect(errors.join()).toMatch(/has more than 98304 bytes/);
+      expect(errors.join()).toMatch(/a NUL character/);
+    });
+    await push(large, '{"id":"late","millrace":{"expiresAt":1000000000000}}');
+    await podOf(large);
+    await eventually(async () =>
+      expect((await dead())[0]?.error).toMatch(/^it expired at 2001-09-09T01:46:40/),
+    );
+  });
+
+  test('Jobs that the API server refuses: in words, and the task waits', async () => {
+    const template = { spec: { containers: [{ name: 'main', image: 'x' }], nodeName: 'no such node' } };
+    const { push, pool, keys } = await create({ template });
+    await push('t');
+    await eventually(async () =>
+      expect(conditionText(await pool(), 'Ready')).toMatch(
+        /^False WorkersFailing A Job cannot be created: .*nodeName/,
+      ),
+    );
+    await eventually(async () => expect(await stage.redis.lrange(keys.queue, 0, -1)).toEqual(['t']));
+  });
+
+  test('a Job that a person deletes is created again; one of which Redis knows no task is deleted', async () => {
+    const { push, podOf, jobs, keys, ref } = await create();
+    await push('t');
+    const { metadata } = await podOf('t');
+    const [job] = await jobs();
+    const name = job?.metadata.name ?? '';
+    // as kubectl does
+    const deletion = { uid: job?.metadata.uid ?? '', propagationPolicy: 'Background' } as const;
+    await createKubeApi(stage.world.transport).jobs.delete({ namespace: ref.namespace, name }, deletion);
+    await eventually(async () => expect((await podOf('t')).metadata.uid).not.toBe(metadata.uid));
+    expect((await jobs()).map((one) => one.metadata.name)).toEqual([name]);
+    // as a server that went back in time
+    const worker = `job/${name}`;
+    await stage.redis.del(keys.worker(worker), keys.inflight(worker));
+    await stage.redis.zrem(keys.workers, worker);
+    await stage.redis.hdel(keys.load, worker);
+    await eventually(async () => expect(await jobs()).toEqual([]));
+  });
+
+  test('the end of a pool ends its Jobs and puts their tasks back', async () => {
+    const { push, podOf, jobs, keys, ref } = await create();
+    await push('a', 'b');
+    await podOf('a');
+    await podOf('b');
+    await stage.world.objects.remove(POOLS, ref);
+    await eventually(async () =>
+      expect((await stage.redis.lrange(keys.queue, 0, -1)).toSorted()).toEqual(['a', 'b']),
+    );
+    expect(await jobs()).toEqual([]);
+    await eventually(
+      async () => await expect(stage.world.objects.get(POOLS, ref)).rejects.toMatchObject({ notFound: true }),
+    );
+  });
+});
+
+test('what ends while no controller is there is recorded by the next one, and no task gets a second Job', async () => {
+  const { push, podOf, end, jobs, result, started, keys } = await create({ maxReplicas: 3 });
+  await push('ends', 'fails', 'goes on');
+  for (const task of ['ends', 'fails', 'goes on']) await podOf(task);
+  await stage.controller.kill();
+  await end('ends', { message: 'at night' });
+  await end('fails', { exitCode: 2, reason: 'Error' });
+  await eventually(async () => expect(unfinished(await jobs())).toHaveLength(1), LEASES);
+  await stage.startController();
+  await eventually(async () => expect(await result('ends')).toBe('at night'));
+  await end('fails', { message: 'second attempt' });
+  await end('goes on', { message: 'still here' });
+  await eventually(async () => expect(await result('fails')).toBe('second attempt'));
+  await eventually(async () => expect(await result('goes on')).toBe('still here'));
+  expect(started.size).toBe(4);
+  await eventually(async () => expect(await stage.redis.zcard(keys.workers)).toBe(0));
+});
