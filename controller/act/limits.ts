@@ -18,19 +18,22 @@ export interface LimitsInput {
 }
 
 /**
- * Resolves to the limits, human-readable; `undefined` for none. Throws `RangeError` for limits that cannot be, `LimitsOfPool` where another
+ * Resolves to the limits, human-readable, `undefined` for none; and whether queues have got new ones. Throws `RangeError` for limits that cannot be, `LimitsOfPool` where another
  * pool sets those of a queue.
  */
-export async function keepLimits(input: LimitsInput): Promise<string | undefined> {
+export async function keepLimits(
+  input: LimitsInput,
+): Promise<{ readonly text: string | undefined; readonly changed: boolean }> {
   const { pool, limits, formerly, queues, redisOf } = input;
   const owner = ownerOf(pool);
   if (!limits) {
     if (formerly) await dropLimits(input);
-    return undefined;
+    return { text: undefined, changed: false };
   }
   const wanted = checkLimits(limits, 'spec.limits');
-  for (const keys of queues) await setLimits(redisOf(keys), keys, wanted, owner);
-  return describeLimits(wanted);
+  let changed = false;
+  for (const keys of queues) changed = (await setLimits(redisOf(keys), keys, wanted, owner)) || changed;
+  return { text: describeLimits(wanted), changed };
 }
 
 /** Those of this pool; what others have set stays. */

@@ -28,6 +28,8 @@ import { memoryFor, policyFor } from './decide-inputs.ts';
 import type { Remembered } from './remembered.ts';
 
 const TROUBLE_RETRY_MS = 5_000;
+/** The queues are read again by then, ms. */
+const NEW_LIMITS_MS = 1_500;
 
 /** What is reported of a target. */
 type Reported = Pick<DeploymentTarget, 'selector' | 'applied' | 'grace' | 'parkingFailure'>;
@@ -62,6 +64,8 @@ export async function scale(
   followPartitions(context, pool, state, sampled);
   const crons = await runPoolCrons(context, { pool, state, link, sampled, trouble });
   const limits = await keepPoolLimits(context, { pool, state, link, sampled, trouble });
+  // the sample is from before, and a decision without the limits would start pods for tasks that may not run
+  if (limits.kept?.changed) return NEW_LIMITS_MS;
   const acted = await (runsJobs(pool) ? decideAndRunJobs : decideAndAct)(context, {
     pool,
     state,
@@ -150,7 +154,7 @@ async function runPoolCrons(
 
 interface LimitsKept {
   /** Known only where the queues could be written to. */
-  readonly kept?: { readonly text: string | undefined };
+  readonly kept?: { readonly text: string | undefined; readonly changed: boolean };
   /** They cannot be written; the pool is scaled all the same. */
   readonly trouble?: Trouble;
 }
@@ -158,16 +162,17 @@ interface LimitsKept {
 /** Writes the limits of the pool to its queues. Never rejects. */
 async function keepPoolLimits(
   { log }: ReconcileContext,
-  { pool, link, sampled }: Progress,
+  { pool, state, link, sampled }: Progress,
 ): Promise<LimitsKept> {
   const { limits, mode } = pool.spec;
-  const formerly = pool.status?.limits !== undefined;
+  // what was written last may not have come back by the watch
+  const formerly = typeof (state.report.written?.status ?? pool.status)?.limits === 'string';
   if ((!limits && !formerly) || !link || link.source || sampled.kind === 'unknown' || mode === Mode.DryRun)
     return {};
   const { queues, sampler } = link;
   try {
     const input = { pool: keyOf(pool), limits, formerly, queues, redisOf: sampler.redisOf };
-    return { kept: { text: await keepLimits(input) } };
+    return { kept: await keepLimits(input) };
   } catch (error) {
     const trouble = troubleOf(error);
     if (trouble) return { trouble };

@@ -58,7 +58,7 @@ const LONGEST_DEFINITION = 64;
 
 /**
  * Sets the limits of a queue in place of those that it has. Throws `BadLimits` for limits that cannot be, `LimitsOfPool` for those of
- * a pool, unless that sets them or `force` is given.
+ * a pool, unless that sets them or `force` is given. Resolves to whether they are new.
  */
 export async function setLimits(
   redis: Redis,
@@ -66,8 +66,8 @@ export async function setLimits(
   limits: QueueLimits,
   by: string,
   force = false,
-): Promise<void> {
-  await write(redis, keys, limitFields(checkLimits(limits)), by, force);
+): Promise<boolean> {
+  return write(redis, keys, limitFields(checkLimits(limits)), by, force);
 }
 
 /** Resolves to whether there were any. Throws `LimitsOfPool` as above. Tasks that were held are in the queue again. */

@@ -1,4 +1,4 @@
-/** Limits of a pool on a real API server and a real Redis: the controller writes them, sizes by them, and takes them away again. */
+/** Limits of a pool on a real API server and a real Redis: the controller writes them and sizes by them. */
 import { describe, expect, test } from 'vitest';
 import { queueKeys } from '../../queue/keys.ts';
 import { ownerOf, setLimits } from '../../queue/limits/limits.ts';
@@ -25,13 +25,12 @@ async function create(spec: Json) {
     keys: queueKeys(queue, 'result'),
     make,
     pool: (): Promise<WorkerPool> => stage.world.objects.get(POOLS, ref),
-    edit: (change: Json) => stage.world.objects.patch(POOLS, ref, { spec: change }),
   };
 }
 
 describe.concurrent('limits', () => {
-  test('are written, changed and removed with the spec, and no more replicas are wanted than they fill', async () => {
-    const { ref, keys, make, pool, edit } = await create({
+  test('are written, and no more replicas are wanted than they fill', async () => {
+    const { ref, keys, make, pool } = await create({
       limits: { concurrency: 2 },
       scaling: { tasksPerReplica: 1 },
     });
@@ -44,22 +43,6 @@ describe.concurrent('limits', () => {
       expect(status).toMatchObject({ limits: '2 at once', desiredReplicas: 2 });
       expect(status?.lastDecision).toMatch(/7 more wait for the limits of their queue \(2 at once\)/);
     });
-    await edit({ limits: { concurrency: 3, perKey: { field: 'customer', rate: '5/m' } } });
-    await eventually(async () => {
-      expect(await stage.redis.hgetall(keys.limits)).toMatchObject({ concurrency: '3', keyRate: '5' });
-      expect((await pool()).status).toMatchObject({
-        limits: '3 at once, for each customer 5/m',
-        desiredReplicas: 3,
-      });
-    });
-    await stage.redis.del(keys.limits);
-    await eventually(async () => expect(await stage.redis.exists(keys.limits)).toBe(1));
-    await edit({ limits: null });
-    await eventually(async () => {
-      expect(await stage.redis.exists(keys.limits)).toBe(0);
-      expect((await pool()).status).not.toHaveProperty('limits');
-      expect((await pool()).status?.desiredReplicas).toBe(9);
-    });
   });
 
   test('of another pool on the queue stay, and the pool says whose they are', async () => {
@@ -70,13 +53,5 @@ describe.concurrent('limits', () => {
       expect(conditionText(await pool(), 'Ready')).toContain('are set by pool other/pool'),
     );
     expect(await stage.redis.hgetall(keys.limits)).toMatchObject({ concurrency: '1' });
-  });
-
-  test('go with the pool', async () => {
-    const { ref, keys, make } = await create({ limits: { rate: '5/s' } });
-    await make();
-    await eventually(async () => expect(await stage.redis.exists(keys.limits)).toBe(1));
-    await stage.world.objects.remove(POOLS, ref);
-    await eventually(async () => expect(await stage.redis.exists(keys.limits)).toBe(0));
   });
 });
