@@ -71,12 +71,17 @@ describe('an old pool that breaks a rule', () => {
     for (const what of ['min above max', 'a fallback below min', 'a fallback above max'])
       await scale(4, nameOf(what));
     // kubectl makes a few requests a second and no more: so one for each few pools
-    const all = old.map(({ name }) => name);
+    const all = old.filter(({ spec }) => spec['runAs'] !== 'Job').map(({ name }) => name);
     const few = all.flatMap((_, i) => (i % 6 === 0 ? [all.slice(i, i + 6)] : []));
     for (const replicas of [1, 0]) {
       await Promise.all(few.map((names) => scale(replicas, ...names)));
-      for (const { spec } of await pools()) expect(spec).toMatchObject({ minReplicas: replicas });
+      for (const { metadata, spec } of await pools())
+        if (all.includes(metadata.name)) expect(spec).toMatchObject({ minReplicas: replicas });
     }
+    // there is nothing to scale: no Job waits for work
+    await expect(scale(1, nameOf('durable Jobs'))).rejects.toThrow(
+      'a Job is created for a task and runs one',
+    );
   });
 
   test('takes a label', async () => {
@@ -91,8 +96,10 @@ describe('an old pool that breaks a rule', () => {
       const status = patch(name, { status: { replicas: 3 } }, 'status');
       if (frozen) await expect(status).rejects.toThrow('422 Invalid');
       else expect(await status).toMatchObject({ status: { replicas: 3 } });
-      const spec = await patch(name, { spec: { mode: 'Paused', concurrency: 7 } });
-      expect(spec).toMatchObject({ spec: { mode: 'Paused', concurrency: 7 } });
+      // a Job runs one task
+      const slots = stored['runAs'] === 'Job' ? { maxReplicas: 11 } : { concurrency: 7 };
+      const spec = await patch(name, { spec: { mode: 'Paused', ...slots } });
+      expect(spec).toMatchObject({ spec: { mode: 'Paused', ...slots } });
       await patch(name, { metadata: { finalizers: ['example.com/hold'] } });
       expect(await patch(name, { metadata: { finalizers: [] } })).not.toHaveProperty('metadata.finalizers');
     },

@@ -315,6 +315,11 @@ export const bad: [what: string, change: Json, message: string][] = [
     { limits: { perKey: { rate: '5/s' } } },
     'spec.limits.perKey.field: Required value',
   ],
+  [
+    'a key whose field has a quote',
+    { limits: { perKey: { field: 'the "customer"', rate: '5/s' } } },
+    'without quotes and backslashes',
+  ],
   ['a key without limits', { limits: { perKey: { field: 'customer' } } }, 'perKey limits nothing'],
   [
     'limits of a source',
@@ -421,6 +426,11 @@ export const bad: [what: string, change: Json, message: string][] = [
     'a container without image',
     { template: { spec: { containers: [{ name: 'worker' }] } } },
     'containers[0].image: Required value',
+  ],
+  [
+    'pods that are restarted when they fail',
+    { template: { spec: { containers: [container], restartPolicy: 'OnFailure' } } },
+    'and those of Jobs never: remove restartPolicy, or set it',
   ],
   [
     'pods that run once',
