@@ -47,6 +47,11 @@ export interface ReflectOptions<T extends KubeObject, K extends KubeObject = T> 
   readonly random?: () => number;
 }
 
+export interface WatchStats {
+  lastEvent: number | undefined;
+  restarts: number;
+}
+
 /** `T` is what is kept of an object, `S` what the server sends. */
 export interface Reflector<T, S = never> {
   /** By key, `namespace/name`. */
@@ -56,7 +61,7 @@ export interface Reflector<T, S = never> {
   /** Resolves when the signal was aborted and nothing runs any more. */
   readonly stopped: Promise<void>;
   /** For metrics: when something last came from the server (ms since the epoch), and how often a watch had to be restarted. */
-  stats(): { lastEvent: number | undefined; restarts: number };
+  stats(): WatchStats;
   /**
    * For an object that the transform did not keep when it was reported, and keeps from now on. To be called before the object is
    * read by other means; the result stores what was read, without reporting it, unless the watch or a list has done so since.
@@ -80,7 +85,7 @@ export function reflect<T extends KubeObject, K extends KubeObject = T>(
   const { signal } = options;
   const { clock = systemClock, resyncMs = 10 * 60_000 } = options;
   const store = createObjectStore(options);
-  const stats: Stats = { lastEvent: undefined, restarts: 0 };
+  const stats: WatchStats = { lastEvent: undefined, restarts: 0 };
 
   async function redeliver(): Promise<void> {
     for (;;) {
@@ -113,9 +118,15 @@ export function reflect<T extends KubeObject, K extends KubeObject = T>(
   };
 }
 
-interface Stats {
-  lastEvent: number | undefined;
-  restarts: number;
+/** Of several as of one; `undefined` for none. */
+export function joinStats(reflectors: readonly Pick<Reflector<unknown>, 'stats'>[]): WatchStats | undefined {
+  if (reflectors.length === 0) return undefined;
+  const all = reflectors.map((reflector) => reflector.stats());
+  const events = all.flatMap(({ lastEvent }) => lastEvent ?? []);
+  return {
+    restarts: all.reduce((sum, { restarts }) => sum + restarts, 0),
+    lastEvent: events.length > 0 ? Math.max(...events) : undefined,
+  };
 }
 
 /** The objects as they were last delivered. */
@@ -201,7 +212,7 @@ interface FollowOptions<T extends KubeObject, K extends KubeObject> extends Omit
 > {
   readonly namespace: string | undefined;
   readonly store: ObjectStore<T, K>;
-  readonly stats: Stats;
+  readonly stats: WatchStats;
   readonly clock: Clock;
   readonly onSynced: () => void;
 }

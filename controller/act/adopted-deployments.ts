@@ -8,7 +8,7 @@
  */
 import type { KubeApi } from '../../kube/api.ts';
 import { DEPLOYMENTS, type ObjectRef } from '../../kube/resources.ts';
-import { refOf, reflect, type Reflector } from '../../kube/watch.ts';
+import { joinStats, refOf, reflect, type Reflector, type WatchStats } from '../../kube/watch.ts';
 import type { Deployment } from '../../kube/wire.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { adoptedDeployment, type AdoptedDeployment } from './adopted-deployment.ts';
@@ -31,7 +31,7 @@ export interface AdoptedDeployments {
   /** A Deployment that a pool owns, or owned, was reported: another pool may name it. */
   reported(deployment: string): void;
   /** For metrics, of all watches together; `undefined` if there is none. */
-  stats(): ReturnType<Reflector<AdoptedDeployment>['stats']> | undefined;
+  stats(): WatchStats | undefined;
   /** Resolves when the signal was aborted and all watches have ended. */
   stopped(): Promise<void>;
 }
@@ -160,15 +160,7 @@ export function createAdoptedDeployments(options: AdoptedDeploymentsOptions): Ad
     reported: (deployment) => {
       if (adopters.of(deployment).size > 0) changed(deployment);
     },
-    stats: () => {
-      const all = Array.from(scopes.values(), ({ reflector }) => reflector.stats());
-      if (all.length === 0) return undefined;
-      const events = all.flatMap(({ lastEvent }) => lastEvent ?? []);
-      return {
-        restarts: all.reduce((sum, { restarts }) => sum + restarts, 0),
-        lastEvent: events.length > 0 ? Math.max(...events) : undefined,
-      };
-    },
+    stats: () => joinStats(Array.from(scopes.values(), ({ reflector }) => reflector)),
     stopped: async () => void (await Promise.all(running)),
   };
 }

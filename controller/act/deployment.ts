@@ -7,7 +7,7 @@
  * restricted level.
  */
 import type { DeploymentApply } from '../../kube/api.ts';
-import type { PodTemplateSpec } from '../../kube/wire.ts';
+import type { ObjectMeta, PodTemplateSpec } from '../../kube/wire.ts';
 import { GROUP, KIND, PodDefaults, VERSION, type WorkerPool } from '../../kube/workerpool.ts';
 import { parseDuration } from '../../runtime/duration.ts';
 import { withPodDefaults } from './pod-defaults.ts';
@@ -20,6 +20,7 @@ export const MANAGER = 'millrace';
 /** Reserved from the grace period for the worker's goodbye to Redis, s. */
 const GOODBYE_S = 3;
 
+type OwnerReference = NonNullable<ObjectMeta['ownerReferences']>[number];
 type Container = NonNullable<PodTemplateSpec['spec']>['containers'][number];
 type EnvVar = NonNullable<Container['env']>[number];
 
@@ -28,12 +29,18 @@ export function labelsOf({ metadata: { name } }: WorkerPool): Record<string, str
   return { [POOL_LABEL]: name, [MANAGED_BY]: MANAGER };
 }
 
+/** Of what ends with the pool. */
+export function ownerReferenceOf({ metadata: { name, uid = '' } }: WorkerPool): OwnerReference {
+  const apiVersion = `${GROUP}/${VERSION}`;
+  return { apiVersion, kind: KIND, name, uid, controller: true, blockOwnerDeletion: true };
+}
+
 /**
  * `derivedGraceS`: the termination grace period, s, if the template does not set one. `partitions`: the numbers of partitions that
  * workers take from, `1,16`.
  */
 export function deploymentOf(pool: WorkerPool, derivedGraceS: number, partitions?: string): DeploymentApply {
-  const { namespace, name, uid = '' } = pool.metadata;
+  const { namespace, name } = pool.metadata;
   const { template } = pool.spec;
   if (!template?.spec)
     throw new TypeError(`pool ${namespace}/${name} has no template: it adopts a Deployment`);
@@ -47,16 +54,7 @@ export function deploymentOf(pool: WorkerPool, derivedGraceS: number, partitions
       namespace,
       name,
       labels,
-      ownerReferences: [
-        {
-          apiVersion: `${GROUP}/${VERSION}`,
-          kind: KIND,
-          name,
-          uid,
-          controller: true,
-          blockOwnerDeletion: true,
-        },
-      ],
+      ownerReferences: [ownerReferenceOf(pool)],
     },
     spec: {
       selector: { matchLabels: { [POOL_LABEL]: name } },

@@ -4,7 +4,7 @@
  */
 import type { Lister } from '../../kube/api.ts';
 import { PODS } from '../../kube/resources.ts';
-import { refOf, reflect, type Reflector } from '../../kube/watch.ts';
+import { joinStats, refOf, reflect, type Reflector, type WatchStats } from '../../kube/watch.ts';
 import type { Pod } from '../../kube/wire.ts';
 import { slimPod } from '../act/known-pod.ts';
 
@@ -12,7 +12,7 @@ export interface AdoptedPods {
   /** Starts, keeps or (with `undefined`) ends the watch of a pool, in the pool's namespace. */
   follow(pool: string, selector: string | undefined): void;
   /** For metrics, of all watches together; `undefined` if there is none. */
-  stats(): ReturnType<Reflector<Pod>['stats']> | undefined;
+  stats(): WatchStats | undefined;
   /** Resolves when the signal was aborted and all watches have ended. */
   stopped(): Promise<void>;
 }
@@ -56,15 +56,7 @@ export function followAdopted({ api, onChange, onError, signal }: AdoptedPodsOpt
       const ended = reflector.stopped.finally(() => running.delete(ended));
       running.add(ended);
     },
-    stats: () => {
-      const all = Array.from(watches.values(), ({ reflector }) => reflector.stats());
-      if (all.length === 0) return undefined;
-      const events = all.flatMap(({ lastEvent }) => lastEvent ?? []);
-      return {
-        restarts: all.reduce((sum, { restarts }) => sum + restarts, 0),
-        lastEvent: events.length > 0 ? Math.max(...events) : undefined,
-      };
-    },
+    stats: () => joinStats(Array.from(watches.values(), ({ reflector }) => reflector)),
     stopped: async () => void (await Promise.all(running)),
   };
 }

@@ -8,8 +8,8 @@
 import { isUtf8 } from 'node:buffer';
 import type { NewJob } from '../../../kube/api.ts';
 import type { Job, PodTemplateSpec } from '../../../kube/wire.ts';
-import { GROUP, KIND, PodDefaults, VERSION, type WorkerPool } from '../../../kube/workerpool.ts';
-import { labelsOf } from '../deployment.ts';
+import { PodDefaults, type WorkerPool } from '../../../kube/workerpool.ts';
+import { labelsOf, ownerReferenceOf } from '../deployment.ts';
 import { withPodDefaults } from '../pod-defaults.ts';
 
 /** On a Job: the queue that its task is from, and the id of that. */
@@ -73,7 +73,7 @@ export function taskContainerOf({ spec }: WorkerPool): string {
 }
 
 export function jobOf(pool: WorkerPool, task: JobTask): NewJob {
-  const { namespace, name, uid = '' } = pool.metadata;
+  const { namespace, name } = pool.metadata;
   const { template, job, podDefaults } = pool.spec;
   if (!template?.spec) throw new TypeError(`pool ${namespace}/${name} has no template`);
   const spec = podDefaults === PodDefaults.None ? template.spec : withPodDefaults(template.spec);
@@ -88,16 +88,7 @@ export function jobOf(pool: WorkerPool, task: JobTask): NewJob {
         [QUEUE_ANNOTATION]: task.queue,
         [TASK_ID_ANNOTATION]: task.id.slice(0, LONGEST_ID),
       },
-      ownerReferences: [
-        {
-          apiVersion: `${GROUP}/${VERSION}`,
-          kind: KIND,
-          name,
-          uid,
-          controller: true,
-          blockOwnerDeletion: true,
-        },
-      ],
+      ownerReferences: [ownerReferenceOf(pool)],
     },
     spec: {
       parallelism: 1,
