@@ -1,22 +1,9 @@
 /** Batches and cron tasks on the screen of `millrace top`. Pure. */
 import { describeWait } from '../commands/batch.ts';
 import { age } from '../terminal/table.ts';
-import { GAP, rateText, type Column } from './columns.ts';
+import { rateText, withFirst, type Column } from './columns.ts';
+import { describeLimit } from './limit-view.ts';
 import type { TopBatch, TopCron, TopDetail, TopState } from './model.ts';
-
-/** Below this width, only the most telling columns are shown. */
-const NARROW = 70;
-
-/** `first` takes what the others leave. */
-function withFirst<T>(
-  columns: number,
-  first: Pick<Column<T>, 'title' | 'text'>,
-  others: readonly (Column<T> & { readonly wide?: true })[],
-): Column<T>[] {
-  const shown = others.filter(({ wide }) => columns >= NARROW || !wide);
-  const used = shown.reduce((sum, { width }) => sum + width + GAP, 0);
-  return [{ ...first, width: Math.max(8, columns - used) }, ...shown];
-}
 
 export function batchColumns(columns: number): Column<TopBatch>[] {
   return withFirst<TopBatch>(columns, { title: 'BATCH', text: ({ id }) => id }, [
@@ -93,6 +80,10 @@ export function chosenLine(
   if (opened.tab === 'batches') {
     const batch = at(detail.batches);
     return batch && `${batch.id}: ${describeWait(batch, now) ?? batch.why ?? aboutEnd(batch, now)}`;
+  }
+  if (opened.tab === 'limits') {
+    const limit = at(detail.limits);
+    return limit && describeLimit(limit, now);
   }
   if (opened.tab !== 'crons') return undefined;
   const cron = at(detail.crons);

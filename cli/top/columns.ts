@@ -13,6 +13,20 @@ export interface Column<T> {
 /** Between two columns. */
 export const GAP = 2;
 
+/** Below this width, only the most telling columns are shown. */
+const NARROW = 70;
+
+/** `first` takes what the others leave. */
+export function withFirst<T>(
+  columns: number,
+  first: Pick<Column<T>, 'title' | 'text'>,
+  others: readonly (Column<T> & { readonly wide?: true })[],
+): Column<T>[] {
+  const shown = others.filter(({ wide }) => columns >= NARROW || !wide);
+  const used = shown.reduce((sum, { width }) => sum + width + GAP, 0);
+  return [{ ...first, width: Math.max(8, columns - used) }, ...shown];
+}
+
 export function rateText(rate: number | undefined): string {
   if (rate === undefined) return '-';
   return rate >= 100 ? `${Math.round(rate)}/s` : `${rate.toFixed(1)}/s`;

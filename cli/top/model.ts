@@ -2,6 +2,7 @@
 import type { ListedWorkers } from '../../queue/sources/list-workers.ts';
 import type { BatchView } from '../../queue/batches/record.ts';
 import type { Outcome } from '../../queue/crons.ts';
+import type { LimitUsage } from '../../queue/limits/usage.ts';
 import type { WorkerSummary } from '../commands/workers.ts';
 
 /** A pool, or a queue of a bare Redis. `undefined`: not known. */
@@ -56,7 +57,24 @@ export interface TopCron {
   readonly skipped: number;
 }
 
-export type TopTab = 'workers' | 'dead' | 'batches' | 'crons';
+/** A limit of one of the row's queues, or one of the keys that have the most held tasks. */
+export interface TopLimit {
+  readonly queue: string;
+  readonly kind: LimitUsage['kind'] | 'key';
+  /** The limit, human-readable, or the key. */
+  readonly text: string;
+  /** See `LimitUsage`; of a key, its tasks in flight, `undefined` where those are not limited. */
+  readonly used: number | undefined;
+  readonly most: number | undefined;
+  readonly held: number;
+  /** Of a key: when its next task may begin, ms since the epoch; `undefined`: when one of its tasks has ended. */
+  readonly nextAt: number | undefined;
+  /** Who has set it, and when, ms since the epoch. */
+  readonly by: string;
+  readonly at: number;
+}
+
+export type TopTab = 'workers' | 'dead' | 'batches' | 'crons' | 'limits';
 
 /** The details of a row. */
 export interface TopDetail {
@@ -69,6 +87,8 @@ export interface TopDetail {
   /** Number of those that are open, and of those that ended within the last week. */
   readonly batchCount: number;
   readonly crons: readonly TopCron[];
+  /** Keys below the limit that they wait for. */
+  readonly limits: readonly TopLimit[];
 }
 
 export interface TopData {
@@ -212,9 +232,9 @@ function pressedInside(
   };
 }
 
-const TABS: readonly TopTab[] = ['workers', 'dead', 'batches', 'crons'];
+const TABS: readonly TopTab[] = ['workers', 'dead', 'batches', 'crons', 'limits'];
 
-/** Batches and crons have a tab where there are any. */
+/** Batches, crons and limits have a tab where there are any. */
 export function tabsOf(detail: TopDetail | undefined, open: TopTab): TopTab[] {
   return TABS.filter(
     (tab) => tab === 'workers' || tab === 'dead' || tab === open || (detail && lengthOf(detail, tab) > 0),
@@ -227,9 +247,8 @@ export function nextTab(detail: TopDetail | undefined, open: TopTab): TopTab {
 }
 
 function lengthOf(detail: TopDetail, tab: TopTab): number {
-  return { workers: workersIn(detail), dead: detail.letters, batches: detail.batches, crons: detail.crons }[
-    tab
-  ].length;
+  const { letters, batches, crons, limits } = detail;
+  return { workers: workersIn(detail), dead: letters, batches, crons, limits }[tab].length;
 }
 
 export function workersIn({ workers, source }: TopDetail): TopDetail['workers'] | ListedWorkers['workers'] {

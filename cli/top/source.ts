@@ -20,6 +20,7 @@ import { conditionOf } from '../commands/pool-rows.ts';
 import type { TopDetail, TopLetter, TopRow } from './model.ts';
 import type { TopPlace } from './place.ts';
 import { readBatches, readCrons } from './read-batches.ts';
+import { readLimits } from './read-limits.ts';
 import { readWorkers } from '../commands/workers.ts';
 
 export interface TopSource extends AsyncDisposable {
@@ -41,9 +42,14 @@ export async function readDetail(place: TopPlace): Promise<TopDetail> {
       batches: [],
       batchCount: 0,
       crons: [],
+      limits: [],
       source: await listSourceWorkers(redis, source),
     };
-  const [{ batches, batchCount }, crons] = await Promise.all([readBatches(place), readCrons(place)]);
+  const [{ batches, batchCount }, crons, limits] = await Promise.all([
+    readBatches(place),
+    readCrons(place),
+    readLimits(place),
+  ]);
   const workers = await readWorkers(redisOf, queues, false);
   const letters = await Promise.all(
     queues.map(async (keys) =>
@@ -64,6 +70,7 @@ export async function readDetail(place: TopPlace): Promise<TopDetail> {
     batches,
     batchCount,
     crons,
+    limits,
     source: undefined,
   };
 }

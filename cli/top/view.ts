@@ -16,6 +16,7 @@ import {
 import type { ListedWorker, ListedWorkers } from '../../queue/sources/list-workers.ts';
 import { knownFor, tasksOf } from '../commands/workers.ts';
 import { batchColumns, chosenLine, cronColumns } from './batch-view.ts';
+import { limitColumns } from './limit-view.ts';
 import { GAP, rateText, tableLines, type Column } from './columns.ts';
 import { age, fit } from '../terminal/table.ts';
 
@@ -116,29 +117,42 @@ function inside(
     if (detail.crons.length === 0) return [...head, '', '  No cron tasks.'];
     return [...head, ...tableLines(cronColumns(columns, now), detail.crons, cursor, room)];
   }
+  if (tab === 'limits') {
+    if (detail.limits.length === 0) return [...head, '', '  No limits.'];
+    const several = new Set(detail.limits.map(({ queue }) => queue)).size > 1;
+    return [...head, ...tableLines(limitColumns(columns, several, now), detail.limits, cursor, room)];
+  }
   if (detail.letters.length === 0) return [...head, '', '  No dead letters.'];
   return [...head, ...tableLines(letterColumns(columns, now), detail.letters, cursor, room)];
 }
 
-const TAB_NAMES = { workers: 'workers', dead: 'dead letters', batches: 'batches', crons: 'crons' } as const;
+const TAB_NAMES = {
+  workers: 'workers',
+  dead: 'dead letters',
+  batches: 'batches',
+  crons: 'crons',
+  limits: 'limits',
+} as const;
 
 /** Shorter where the terminal is narrow. */
 function tabLine(detail: TopDetail | undefined, open: TopTab, columns: number): string {
-  const names = { ...TAB_NAMES, ...(columns < 60 && { dead: 'dead' }) };
-  const titles = tabsOf(detail, open).map((tab) => {
-    const count = detail && columns >= 44 ? ` ${countIn(detail, tab)}` : '';
-    return { tab, text: ` ${names[tab]}${count} ` };
-  });
-  return titles.map(({ tab, text }) => (tab === open ? paint('inverse', text) : text)).join(' ');
+  const tabs = tabsOf(detail, open);
+  const titles = (names: Record<TopTab, string>, counted: boolean): string[] =>
+    tabs.map((tab) => ` ${names[tab]}${detail && counted ? ` ${countIn(detail, tab)}` : ''} `);
+  const short = { ...TAB_NAMES, dead: 'dead' };
+  const ways = [titles(TAB_NAMES, true), titles(short, true), titles(short, false)];
+  const fitting = ways.find((way) => way.join(' ').length <= columns) ?? titles(short, false);
+  return fitting.map((title, i) => (tabs[i] === open ? paint('inverse', title) : title)).join(' ');
 }
 
 function countIn(detail: TopDetail, tab: TopTab): number {
-  const { letters, batchCount, crons } = detail;
+  const { letters, batchCount, crons, limits } = detail;
   return {
     workers: workersIn(detail).length,
     dead: letters.length,
     batches: batchCount,
     crons: crons.length,
+    limits: limits.filter(({ kind }) => kind !== 'key').length,
   }[tab];
 }
 
@@ -226,8 +240,12 @@ function keys({ asking, typing, filter, opened, sort }: TopState, detail: TopDet
   }
   if (typing) return `filter: ${filter}▏ Enter: keep it, Esc: none`;
   if (!opened) return `↑↓ choose  Enter open  s sort (${sort})  / filter${filter && `: ${filter}`}  q quit`;
-  const acts = { workers: '', dead: '  r requeue  d drop  R D all', batches: '  c cancel', crons: '' }[
-    opened.tab
-  ];
+  const acts = {
+    workers: '',
+    dead: '  r requeue  d drop  R D all',
+    batches: '  c cancel',
+    crons: '',
+    limits: '',
+  }[opened.tab];
   return `↑↓ choose  Tab ${TAB_NAMES[nextTab(detail, opened.tab)]}${acts}  Esc back  q quit`;
 }

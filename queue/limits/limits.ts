@@ -36,6 +36,8 @@ export interface LimitsView {
   readonly at: number;
   /** Redis time, ms. */
   readonly now: number;
+  /** Tasks in the list, which wait for a worker or for the limits of the queue. */
+  readonly waiting: number;
   /** Tasks in flight. */
   readonly running: number;
   /** Tasks that the queue's rate lets begin now; `undefined` without one. */
@@ -149,11 +151,11 @@ export async function showLimits(redis: Redis, keys: QueueKeys, most = 20): Prom
     'limits',
   );
   if (reply.length === 0) return undefined;
-  const [definition, numbers, running, now, waiting, heldKeys] = asList(reply, 'limits', 6);
+  const [definition, numbers, running, now, listing, heldKeys, waiting] = asList(reply, 'limits', 7);
   const found = decodeSurvey([definition, numbers]);
   if (!found) return undefined;
   const { limits, by, at, held, soon, nextAt } = found;
-  const listed = asList(waiting, 'keys');
+  const listed = asList(listing, 'keys');
   const keysOf = Array.from({ length: listed.length / 4 }, (_, i): LimitedKey => {
     const [key, count, runs, due] = listed.slice(4 * i, 4 * i + 4);
     return {
@@ -168,6 +170,7 @@ export async function showLimits(redis: Redis, keys: QueueKeys, most = 20): Prom
     by,
     at,
     now: asCount(now, 'the time'),
+    waiting: asCount(waiting, 'tasks in the list'),
     running: asCount(running, 'tasks in flight'),
     mayBegin: soon,
     held,

@@ -2,12 +2,15 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import { openQueue } from '../../queue/queue.ts';
+import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { eventually } from '../support/eventually.ts';
 import { millrace, MILLRACE } from '../support/millrace.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { openTerminal, type Terminal } from '../support/terminal.ts';
+import { startHandWorker } from '../support/turns.ts';
 import { startWorker } from '../support/workers.ts';
 
 let server: RedisServer;
@@ -158,6 +161,41 @@ test('the batches and cron tasks of a queue, wide and narrow; a batch is cancell
   await terminal.shows(/ workers 0 {3}dead 0 {3}batches 2 {3}crons 1\s/);
   const small = await terminal.shows(/\nBATCH +STATE +DONE +ETA\n/);
   expect(Math.max(...small.split('\n').map((line) => line.length))).toBeLessThanOrEqual(48);
+  await terminal.press('q');
+  await terminal.shows(/ended 0/);
+});
+
+test('the limits of a queue, how full they are and the keys that wait, wide and narrow', async () => {
+  await using queue = openQueue({ redis: server.url, queue: 'letters' });
+  const perKey = { field: 'customer', concurrency: 1 };
+  await queue.limits.set({ rate: '2/d', burst: 4, concurrency: 20, perKey }, { by: 'pool shop/letters' });
+  const tasks = ['acme', 'acme', 'acme', 'globex', 'initech', 'umbrella', 'hooli'];
+  const redis = defineScripts(openRedis(server.address));
+  await redis.lpush('letters', ...tasks.map((customer, n) => JSON.stringify({ customer, n })));
+  const worker = await startHandWorker(redis, queueKeys('letters', 'result'));
+  expect((await worker.turn({ want: 9 })).tasks).toHaveLength(4);
+  await closeRedis(redis);
+
+  await using terminal = await open(80, 20, { NO_COLOR: '1' });
+  await terminal.shows(/\nletters /);
+  await terminal.press('/', 'letters', 'Enter', 'Enter');
+  await terminal.shows(/ workers 1 {3}dead letters 0 {3}limits 3\s/);
+  await terminal.press('Tab', 'Tab');
+  const wide = await terminal.shows(
+    /\nLIMIT +FULL +HELD +NEXT\n2\/d \(burst 4\) +4\/4 +1\n20 at once +4\/20 +0\nfor each customer 1 at once +1 key +2\n {2}acme +1\/1 +2 +when one ends\n/,
+  );
+  expect(wide).toMatch(
+    /\nletters: 2\/d \(burst 4\), set by pool shop\/letters \d+s ago\n.* Tab workers {2}Esc/,
+  );
+  await terminal.press('End');
+  await terminal.shows(/\nacme: 2 held in letters, the next when one ends\n/);
+  expect(await terminal.painted()).not.toContain('\u001B[');
+  await terminal.resize(37, 20);
+  await terminal.shows(/ workers 1 {3}dead 0 {3}limits 3\s/);
+  const small = await terminal.shows(/\nLIMIT +FULL +HELD\n2\/d/);
+  expect(Math.max(...small.split('\n').map((line) => line.length))).toBeLessThanOrEqual(37);
+  await queue.limits.remove({ force: true });
+  await terminal.shows(/No limits\./);
   await terminal.press('q');
   await terminal.shows(/ended 0/);
 });

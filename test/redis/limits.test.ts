@@ -121,6 +121,7 @@ describe('keys', () => {
       held: 3,
       heldKeys: 2,
       running: 3,
+      waiting: 0,
       keys: [
         { key: 'a', held: 2, running: 1 },
         { key: 'b', held: 1, running: 1 },

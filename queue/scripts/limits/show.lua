@@ -4,7 +4,7 @@
 -- ARGV  1 prefix of the queue's keys  2 how many keys
 -- Returns  {} without limits; else {the definition, the numbers (survey.lua), tasks in flight, Redis time in ms,
 --           {key, tasks held, in flight, when its first one may be tried: ms of Redis time or '', …} of those with the most held,
---           number of keys with held tasks}
+--           number of keys with held tasks, length of the list}
 if redis.call('EXISTS', KEYS[2]) == 0 then return {} end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -21,4 +21,4 @@ for _, key in ipairs(redis.call('ZRANGE', slots.HELD, 0, tonumber(ARGV[2]) - 1, 
   keys[#keys + 1] = tonumber(redis.call('HGET', slots.RUNNING, key)) or 0
   keys[#keys + 1] = due and math.ceil(math.max(0, due - ahead)) or ''
 end
-return {definition, numbers, running, now, keys, redis.call('ZCARD', slots.HELD)}
+return {definition, numbers, running, now, keys, redis.call('ZCARD', slots.HELD), redis.call('LLEN', KEYS[1])}
