@@ -94,6 +94,12 @@ describe('the Job', () => {
     expect(spec.activeDeadlineSeconds).toBe(60);
   });
 
+  test('has exit codes in the order that the API server demands, each once', () => {
+    const rules = [{ action: 'FailJob', onExitCodes: { operator: 'In', values: [65, 100, 9, 65] } }];
+    const { spec } = jobOf(pool({ job: { podFailurePolicy: { rules } } }), task);
+    expect(spec.podFailurePolicy?.rules[0]?.onExitCodes?.values).toEqual([9, 65, 100]);
+  });
+
   test.each(['videos', 'a.b', `${'x'.repeat(53)}.${'y'.repeat(9)}`, 'x'.repeat(63), `${'x'.repeat(53)}-y`])(
     'has a name that is valid for the pool %s',
     (of) => {
@@ -183,6 +189,59 @@ describe('its end', () => {
     expect(of(complete, pod({ message: 'x' }, { phase: 'Succeeded', uid: 'other' }))).toEqual({
       kind: 'unknown',
     });
+  });
+
+  describe('that did not come by itself, and so is none', () => {
+    const succeeded = (message?: string): Pod =>
+      pod(message === undefined ? {} : { message }, { phase: 'Succeeded' });
+    const disrupted = (one: Pod, is = 'True'): Pod => ({
+      ...one,
+      status: { ...one.status, conditions: [{ type: 'DisruptionTarget', status: is }] },
+    });
+    const deleted = <T extends Job | Pod>(one: T, deletionTimestamp: string): T => ({
+      ...one,
+      metadata: { ...one.metadata, deletionTimestamp },
+    });
+
+    test('exit code 0 of a program that was told to stop, unless it wrote a result', () => {
+      expect(of(complete, disrupted(succeeded()))).toEqual({ kind: 'unknown' });
+      expect(of(complete, disrupted(succeeded('')))).toEqual({ kind: 'unknown' });
+      expect(of(complete, disrupted(succeeded('done')))).toMatchObject({ kind: 'result', value: 'done' });
+      expect(of(complete, disrupted(succeeded(), 'False'))).toMatchObject({ kind: 'result', value: '' });
+      expect(of(complete, deleted(succeeded(), '2026-01-02T03:00:20Z'))).toEqual({ kind: 'unknown' });
+      expect(of(complete, deleted(succeeded('done'), '2026-01-02T03:00:20Z'))).toMatchObject({
+        kind: 'result',
+      });
+    });
+
+    test.each([
+      ['2026-01-02T03:00:59Z', 'unknown'],
+      ['2026-01-02T03:01:00Z', 'unknown'],
+      ['2026-01-02T03:01:01Z', 'failed'],
+    ])('a Job that is deleted at %s and has failed at 03:01:00: %s', (at, kind) => {
+      const job = deleted(failed('BackoffLimitExceeded'), at);
+      expect(of(job, pod({ exitCode: 143 }))).toMatchObject({ kind });
+    });
+  });
+
+  test.each([
+    [1, 4_096],
+    [3, 4_096],
+    [4, 3_072],
+    [7, 1_755],
+  ])('with a result that Kubernetes has cut: of %i containers at %i bytes', (count, most) => {
+    const containers = Array.from({ length: count - 1 }, (_, at) => ({ name: `c${at}`, image: 'x' }));
+    const spec = { containers, initContainers: [{ name: 'init', image: 'x' }] };
+    const wrote = (message: string): Pod => ({ ...pod({ message }, { phase: 'Succeeded' }), spec });
+    expect(of(complete, wrote('x'.repeat(most - 1)))).toMatchObject({ kind: 'result' });
+    for (const message of ['x'.repeat(most), 'é'.repeat(Math.ceil(most / 2))]) {
+      const end = of(complete, wrote(message));
+      expect(end).toMatchObject({ kind: 'failed', again: false });
+      expect(end).toHaveProperty(
+        'error',
+        expect.stringMatching(`keeps ${most} bytes of it.* store it elsewhere`),
+      );
+    }
   });
 
   test.each<[string, Job, Pod[], string, boolean]>([

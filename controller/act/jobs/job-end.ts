@@ -17,8 +17,12 @@ export type TaskEnd =
   | { readonly kind: 'result'; readonly value: string; readonly serviceMs: number }
   /** `again: false`: a rule of the pool's podFailurePolicy has failed the Job. */
   | { readonly kind: 'failed'; readonly error: string; readonly again: boolean; readonly serviceMs: number }
-  /** It succeeded, and its pod is gone before its result was read. */
+  /** It did not end by itself, or its pod is gone before its result was read. */
   | { readonly kind: 'unknown' };
+
+/** What kubelets keep of the termination message of a container, and of all those of a pod together, bytes. */
+const MESSAGE_BYTES = 4_096;
+const POD_MESSAGES_BYTES = 12_288;
 
 /** `pods`: all that exist in the namespace with the Job's name; others are passed over. `container`: whose end is that of the task. */
 export function taskEndOf(job: Job, end: JobEnd, pods: readonly Pod[], container: string): TaskEnd {
@@ -28,9 +32,16 @@ export function taskEndOf(job: Job, end: JobEnd, pods: readonly Pod[], container
   if (end.kind === 'complete') {
     const pod = own.find(({ status }) => status?.phase === 'Succeeded');
     const ended = pod && terminatedOf(pod, container);
-    if (!ended) return { kind: 'unknown' };
-    return { kind: 'result', value: ended.message ?? '', serviceMs: serviceMsOf(job, ended) };
+    const value = ended?.message ?? '';
+    // many programs that are told to stop exit with 0
+    if (!ended || (value === '' && isTakenAway(pod))) return { kind: 'unknown' };
+    const serviceMs = serviceMsOf(job, ended);
+    const most = messageBytesOf(pod);
+    if (Buffer.byteLength(value) < most) return { kind: 'result', value, serviceMs };
+    const error = `its result is too large and was cut: Kubernetes keeps ${most} bytes of it, and nobody can tell whether there were more; store it elsewhere, and write its address into $MILLRACE_RESULT_FILE (Job ${job.metadata.name})`;
+    return { kind: 'failed', error, again: false, serviceMs };
   }
+  if (hasFailedByDeletion(job)) return { kind: 'unknown' };
   const pod = own.toSorted((a, b) => born(b) - born(a))[0];
   const ended = pod && terminatedOf(pod, container);
   const serviceMs = serviceMsOf(job, ended);
@@ -41,6 +52,28 @@ export function taskEndOf(job: Job, end: JobEnd, pods: readonly Pod[], container
   }
   const error = `${(pod && failureOf(pod, container)) ?? end.message} (Job ${job.metadata.name})`;
   return { kind: 'failed', error, again: end.reason !== 'PodFailurePolicy', serviceMs };
+}
+
+/** A drain, a preemption, an eviction; or somebody deletes it. */
+function isTakenAway({ metadata, status }: Pod): boolean {
+  return (
+    metadata.deletionTimestamp !== undefined ||
+    (status?.conditions?.some(({ type, status: is }) => type === 'DisruptionTarget' && is === 'True') ??
+      false)
+  );
+}
+
+/** Its pod is deleted with it, before it, which the Job counts as a failure. */
+function hasFailedByDeletion({ metadata: { deletionTimestamp }, status }: Job): boolean {
+  if (deletionTimestamp === undefined) return false;
+  const at = status?.conditions?.find(({ type }) => type === 'Failed')?.lastTransitionTime;
+  return at === undefined || Date.parse(at) >= Date.parse(deletionTimestamp);
+}
+
+function messageBytesOf({ spec }: Pod): number {
+  const { containers = [], initContainers = [], ephemeralContainers = [] } = spec ?? {};
+  const count = containers.length + initContainers.length + ephemeralContainers.length;
+  return Math.min(MESSAGE_BYTES, Math.floor(POD_MESSAGES_BYTES / Math.max(1, count)));
 }
 
 type ContainerStatus = NonNullable<NonNullable<Pod['status']>['containerStatuses']>[number];

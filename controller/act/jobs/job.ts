@@ -122,7 +122,15 @@ type FailurePolicy = NonNullable<NonNullable<Job['spec']>['podFailurePolicy']>;
 /** The user's rules first: the first one that matches decides. */
 function failurePolicyOf({ spec: { job } }: WorkerPool): FailurePolicy {
   const taken = { action: 'Ignore', onPodConditions: [{ type: 'DisruptionTarget', status: 'True' }] };
-  return { rules: [...(job?.podFailurePolicy?.rules ?? []), taken] };
+  return { rules: [...(job?.podFailurePolicy?.rules ?? []).map(ordered), taken] };
+}
+
+/** The API server takes exit codes only in their order, and each once. */
+function ordered<R extends FailurePolicy['rules'][number]>(rule: R): R {
+  const { onExitCodes } = rule;
+  if (!onExitCodes) return rule;
+  const values = [...new Set(onExitCodes.values)].toSorted((a, b) => a - b);
+  return { ...rule, onExitCodes: { ...onExitCodes, values } };
 }
 
 function withTask(container: Container, pool: WorkerPool, task: JobTask): Container {
