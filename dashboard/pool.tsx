@@ -11,6 +11,7 @@ import { useFeed, type FeedLink } from './feed.ts';
 import { ago, formatCount, formatMs, plural, rate } from './format.ts';
 import { Blank, Frame } from './frame.tsx';
 import { Icon } from './icons.tsx';
+import { LimitList } from './limits.tsx';
 import { nameOf, namespaceOf } from './order.ts';
 import { usePast } from './past.ts';
 import { PauseButton } from './pause.tsx';
@@ -127,6 +128,7 @@ function Page({ page, range, live, now }: PageProps) {
           ) : (
             <Workers workers={parts.workers} now={now} showTasks={about.showTasks} />
           )}
+          <LimitList limits={parts.limits} showTasks={about.showTasks} now={now} />
           <CronList crons={parts.crons} now={now} dryRun={row.mode === 'DryRun'} />
           <Conditions conditions={parts.conditions} now={now} />
           <Settings groups={parts.settings} />

@@ -127,6 +127,8 @@ export interface PoolParts {
   readonly batches?: BatchesView | null;
   /** Absent where the controller is of an earlier version. */
   readonly crons?: readonly CronRow[];
+  /** Of each queue that has some. Absent where the controller is of an earlier version. `null` while Redis does not answer. */
+  readonly limits?: readonly QueueLimitsView[] | null;
   readonly pauses: readonly PauseView[];
   readonly conditions: readonly ConditionView[];
   readonly settings: readonly SettingsGroup[];
@@ -263,6 +265,36 @@ export interface CronRow {
   readonly skipped: number;
   /** The next times; none while it is suspended. */
   readonly next: readonly number[];
+}
+
+export interface QueueLimitsView {
+  readonly queue: string;
+  /** Who has set them, `pool NAMESPACE/NAME` for a pool, and when. */
+  readonly by: string;
+  readonly at: number;
+  readonly limits: readonly LimitRow[];
+  /** Those with the most held tasks. Their values are those of fields of tasks: none where tasks may not be shown. */
+  readonly keys: readonly LimitedKeyRow[];
+}
+
+/** See `LimitUsage` of queue/limits/usage.ts. */
+export interface LimitRow {
+  readonly kind: 'rate' | 'concurrency' | 'perKey';
+  readonly text: string;
+  readonly used: number;
+  /** `null` for keys, of which `used` is the number of those that have held tasks. */
+  readonly most: number | null;
+  readonly held: number;
+}
+
+export interface LimitedKeyRow {
+  readonly key: string;
+  readonly held: number;
+  /** Its tasks in flight, and how many there may be; `null` where that is not limited. */
+  readonly running: number | null;
+  readonly most: number | null;
+  /** When its next task may begin; `null`: when one of its tasks has ended. */
+  readonly nextAt: number | null;
 }
 
 export interface PauseView {

@@ -5,6 +5,7 @@ import type { Board } from '../board.ts';
 import { createChannel, type Channel } from './channel.ts';
 import type { BatchReader } from '../read/batches.ts';
 import { createCronReader, type CronReader } from '../read/crons.ts';
+import { readLimits } from '../read/limits.ts';
 import type { DetailsReader } from '../read/details.ts';
 import { differenceOf } from './overview.ts';
 import { conditionsOf } from '../row.ts';
@@ -148,10 +149,11 @@ async function readParts(options: PartsOptions): Promise<PoolParts> {
   const known = board.source.sampled(key)?.kind === 'known';
   const place = known ? link : undefined;
   const own = pool.spec.source ? undefined : place;
-  const [seen, batches, crons] = await Promise.all([
+  const [seen, batches, crons, limits] = await Promise.all([
     place && readDetails(options, place).catch(() => undefined),
     own && orNothing(options.batches(own)),
     options.crons(pool, own && { ...own, within: orNothing }, options.now()),
+    own && orNothing(readLimits(own, about.showTasks)),
   ]);
   return {
     decisions: seen && seen.decisions.length > 0 ? seen.decisions : board.decisions(key),
@@ -160,6 +162,7 @@ async function readParts(options: PartsOptions): Promise<PoolParts> {
     dead: seen?.dead ?? null,
     batches: batches ?? null,
     crons,
+    limits: limits ?? null,
     pauses: seen?.pauses ?? [],
     conditions: conditionsOf(pool, about.showTasks),
     settings: settingsOf(pool.spec, about.showTasks),

@@ -14,7 +14,8 @@ local ahead = slots.limit_time(now) - now
 local running = 0
 for _, n in ipairs(redis.call('HVALS', KEYS[3])) do running = running + math.max(0, tonumber(n) or 0) end
 local keys = {}
-for _, key in ipairs(redis.call('ZRANGE', slots.HELD, 0, tonumber(ARGV[2]) - 1, 'REV')) do
+local most = tonumber(ARGV[2])
+for _, key in ipairs(most > 0 and redis.call('ZRANGE', slots.HELD, 0, most - 1, 'REV') or {}) do
   local due = tonumber(redis.call('ZSCORE', slots.DUE, key))
   keys[#keys + 1] = key
   keys[#keys + 1] = tonumber(redis.call('ZSCORE', slots.HELD, key))
