@@ -59,6 +59,15 @@ export function parseRate(text: unknown, where: string): Rate {
   return { tasks: Number(tasks), ms };
 }
 
+/** Of limits that Redis has, which something else may have written: `undefined` for what cannot be a rate. */
+export function tryRate(text: string): Rate | undefined {
+  try {
+    return parseRate(text, 'rate');
+  } catch {
+    return undefined;
+  }
+}
+
 /** One second's tasks, at least 1. */
 export function defaultBurst({ tasks, ms }: Rate): number {
   return Math.max(1, Math.floor((tasks * 1_000) / ms));
@@ -168,10 +177,9 @@ function pairOfFields(fields: ReadonlyMap<string, string>, prefix: '' | 'key'): 
   };
 }
 
-/** `100/s`, `10/30s` */
+/** `100/s`, `10/30s`: in the largest unit of which the time is a multiple, so that `parseRate` reads it. */
 export function describeRate({ tasks, ms }: Rate): string {
-  const [unit = 's', unitMs = 1_000] =
-    Object.entries(UNIT_MS).findLast(([, of]) => ms % of === 0 && (ms / of === 1 || of === 1_000)) ?? [];
+  const [unit = 's', unitMs = 1_000] = Object.entries(UNIT_MS).findLast(([, of]) => ms % of === 0) ?? [];
   const times = ms / unitMs;
   return `${tasks}/${times === 1 ? '' : times}${unit}`;
 }

@@ -81,7 +81,7 @@ export async function removeLimits(
 ): Promise<boolean> {
   const there = await write(redis, keys, [], by, force);
   // a removal that was interrupted is ended here, too
-  await returnHeld(redis, keys);
+  await returnHeld(redis, keys, Infinity);
   return there;
 }
 
@@ -115,7 +115,7 @@ async function write(
       `"${keys.queue}" is being moved to another place: set its limits there, when the move has ended`,
     );
   if (count === 1) await countHeldByWorkers(redis, keys);
-  if (other === 1) await returnHeld(redis, keys);
+  if (other === 1) await returnHeld(redis, keys, await countHeld(redis, keys));
   return done === 1;
 }
 
@@ -126,11 +126,15 @@ async function countHeldByWorkers(redis: Redis, keys: QueueKeys): Promise<void> 
     await script(redis, 'limit-count')(keys.limits, keys.inflight(worker), worker, prefixOf(keys));
 }
 
-async function returnHeld(redis: Redis, keys: QueueKeys): Promise<void> {
+/** From the keys themselves: the number in the state may be lost with it. */
+async function countHeld(redis: Redis, { held }: QueueKeys): Promise<number> {
+  const keysAndCounts = await redis.zrange(held, '0', '-1', 'WITHSCORES');
+  return keysAndCounts.reduce((sum, value, i) => (i % 2 === 1 ? sum + Number(value) : sum), 0);
+}
+
+/** `left`: how many tasks; of limits that stay, workers hold back those that come meanwhile, for their new key. */
+async function returnHeld(redis: Redis, keys: QueueKeys, left: number): Promise<void> {
   const { queue, limits, history, pasts } = keys;
-  // those that come meanwhile are held for their new key
-  let left = await redis.zcard(keys.held);
-  left = left === 0 ? 0 : Number((await redis.hget(keys.limitState, 'held')) ?? 0);
   for (;;) {
     const moved = asCount(
       await script(redis, 'limit-return')(queue, limits, history, pasts, prefixOf(keys), String(RETURNED)),

@@ -1,5 +1,5 @@
 /** Each limit of a queue by itself: how full it is, and how many tasks wait for it. Pure. */
-import { defaultBurst, describeLimits, parseRate } from './definition.ts';
+import { defaultBurst, describeLimits, tryRate } from './definition.ts';
 import type { LimitsView } from './limits.ts';
 
 export interface LimitUsage {
@@ -19,7 +19,8 @@ export function usageOf({ limits, mayBegin, running, waiting, held, heldKeys }: 
   const { rate, burst, concurrency, perKey } = limits;
   const usage: LimitUsage[] = [];
   if (rate !== undefined) {
-    const most = burst ?? defaultBurst(parseRate(rate, 'rate'));
+    const parsed = tryRate(rate);
+    const most = burst ?? (parsed ? defaultBurst(parsed) : 1);
     const left = Math.min(most, Math.max(0, mayBegin ?? most));
     const text = describeLimits({ rate, burst: most });
     usage.push({ kind: 'rate', text, used: most - left, most, held: Math.max(0, waiting - left) });

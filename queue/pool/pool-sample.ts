@@ -1,5 +1,5 @@
 /** Combines the samples of a pool's queues. Pure. */
-import { describeLimits, parseRate } from '../limits/definition.ts';
+import { describeLimits, tryRate } from '../limits/definition.ts';
 import type { LimitsSurvey } from '../limits/limits.ts';
 import type { QueueCounters, QueueSample } from './sample.ts';
 
@@ -91,8 +91,9 @@ function inFlightByRate(
   { serviceUs, completed, failed, retried }: QueueCounters,
 ): number {
   const finished = completed + failed + retried;
-  if (rate === undefined || finished <= 0) return Infinity;
-  const { tasks, ms } = parseRate(rate, 'rate');
+  const parsed = rate === undefined ? undefined : tryRate(rate);
+  if (!parsed || finished <= 0) return Infinity;
+  const { tasks, ms } = parsed;
   return Math.max(1, Math.ceil((tasks / ms) * (serviceUs / finished / 1e3)));
 }
 

@@ -18,8 +18,9 @@ local uniques = ARGV[7 + 2 * count]
 if uniques then
   local told = redis.call('HGET', KEYS[6], number)
   if told then return told end
-  redis.call('LLEN', KEYS[1]) -- fails here, before any write, if the queue key has another type
 end
+-- fails here, before any write, if the key that gets the tasks has another type
+if ARGV[4] == '' then redis.call('LLEN', KEYS[1]) else redis.call('ZCARD', KEYS[2]) end
 local stored = redis.call('HGET', KEYS[6], 'floor')
 stored = stored and tonumber(stored)
 local known = stored or floor

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { deadHeader } from '../../queue/dead-letter-format.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import { setLimits } from '../../queue/limits/limits.ts';
 import { moveQueues } from '../../queue/move/move.ts';
 import { nested, openQueue, TaskCancelled, TaskFailed, type Queue } from '../../queue/queue.ts';
 import { partitionKeys } from '../../queue/partitions.ts';
@@ -257,6 +258,23 @@ test('batches inside of batches: the task that follows one is a part of the othe
     batch: 'outer:2',
     sum: 1_199 * 1_200,
   });
+});
+
+test('a cancelled batch does not end while parts of it are held by limits', async () => {
+  const keys = freshKeys();
+  await using queue = open(keys);
+  await setLimits(redis, keys, { perKey: { field: 'customer', concurrency: 1 } }, 'test');
+  await queue.batch(
+    [1, 2, 3].map((n) => ({ customer: 'a', n })),
+    { id: 'h', then: 'then' },
+  );
+  const worker = await startHandWorker(redis, keys);
+  const { tasks } = await worker.turn({ want: 5 });
+  expect(tasks).toHaveLength(1);
+  expect(await queue.batch.cancel('h')).toBe('cancelled');
+  await worker.turn({ settled: { released: tasks.map(({ receipt }) => receipt) } });
+  await tendBatches(redis, keys, 0);
+  expect(await queue.batch.show('h')).toMatchObject({ state: 'cancelling', left: 3 });
 });
 
 test('a batch that is cancelled cancels those inside of it; one that fails fails the part that it is', async () => {

@@ -203,6 +203,27 @@ describe('keys', () => {
     expect(short(await worker.turn({ want: 5 }))).toEqual(['a4']);
   });
 
+  test.each(['the next turn', 'a removal', 'another field'])(
+    'after a loss of the state, held tasks come back with %s',
+    async (how) => {
+      const all = Array.from({ length: how === 'the next turn' ? 3 : 1_200 }, (_, i) => of('a', i + 1));
+      const keys = await queueWith({ perKey: { field: 'customer', concurrency: 1 } }, ...all);
+      const worker = await startHandWorker(redis, keys);
+      const first = await worker.turn({ want: 2_000 });
+      await redis.del(keys.limitState);
+      if (how === 'a removal') await removeLimits(redis, keys, 'test');
+      if (how === 'another field')
+        await setLimits(redis, keys, { perKey: { field: 'tenant', concurrency: 1 } }, 'test');
+      if (how !== 'the next turn') {
+        expect(await redis.lrange(keys.queue, 0, -1)).toEqual(all.slice(1).toReversed());
+        return;
+      }
+      const second = await settle(worker, first, 5);
+      const third = await settle(worker, second, 5);
+      expect([short(first), short(second), short(third)]).toEqual([['a1'], ['a2'], ['a3']]);
+    },
+  );
+
   test('another field: held tasks are sorted anew', async () => {
     const task = (n: number): string => JSON.stringify({ customer: 'a', tenant: `t${n}`, n });
     const keys = await queueWith(

@@ -261,3 +261,13 @@ test.concurrent('what cannot be is refused where it is written, or a dead letter
     expect(await redis.hget(first.errors, 'p')).toContain('is a partition of a queue'),
   );
 });
+
+test('a delayed task that cannot be pushed takes no key', async () => {
+  await using queue = openFresh();
+  const { delayed, queue: name } = queue.keys;
+  await redis.set(delayed, 'a text');
+  await expect(queue.enqueueUnique({ n: 1 }, { unique: 'k', delayMs: 1_000 })).rejects.toThrow('WRONGTYPE');
+  expect(await redis.keys(`millrace:{${name}}:unique:*`)).toEqual([]);
+  await redis.del(delayed);
+  expect(await queue.enqueueUnique({ n: 1 }, { unique: 'k' })).toMatchObject({ duplicate: false });
+});

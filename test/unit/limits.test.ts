@@ -1,11 +1,14 @@
 /** Limits as people write them: what they mean, what is refused and in which words; and what samples make of them. */
 import { describe, expect, test } from 'vitest';
+import * as fc from 'fast-check';
 import {
   areSameLimits,
   checkLimits,
   describeLimits,
+  describeRate,
   limitFields,
   limitsOfFields,
+  parseRate,
   type QueueLimits,
 } from '../../queue/limits/definition.ts';
 import type { LimitsSurvey } from '../../queue/limits/limits.ts';
@@ -31,6 +34,23 @@ describe('a definition', () => {
     const read = limitsOfFields(toMap(limitFields(checkLimits(limits))));
     expect(read && areSameLimits(read, limits)).toBe(true);
     expect(read && describeLimits(read)).toBe(text);
+  });
+
+  test('any rate that may be written is read again as it is described', () => {
+    const counts = fc.oneof(fc.integer({ min: 1, max: 99_999 }), fc.constantFrom(1, 2, 7, 24, 36, 60, 2_000));
+    const units = fc.constantFrom('s', 'm', 'h', 'd');
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 1_000 }), counts, units, (tasks, count, unit) => {
+        const rate = parseRate(`${tasks}/${count}${unit}`, 'rate');
+        expect(parseRate(describeRate(rate), 'rate')).toEqual(rate);
+      }),
+    );
+    expect(['1/2d', '10/36h', '5/2000m', '48/1h'].map((text) => describeRate(parseRate(text, '')))).toEqual([
+      '1/2d',
+      '10/36h',
+      '5/2000m',
+      '48/h',
+    ]);
   });
 
   test('a burst is one second of the rate by default, at least 1', () => {

@@ -31,9 +31,10 @@ end
 local still = now - (tonumber(redis.call('HGET', b.key, 'at')) or 0)
 if still < tonumber(ARGV[1]) then return 0 end
 
--- Whether no task of the queue waits, runs, is delayed or set aside.
+-- Whether no task of the queue waits, runs, is delayed, set aside or held.
 local function is_empty()
-  for key, command in pairs({[KEYS[1]] = 'LLEN', [base .. 'delayed'] = 'ZCARD', [base .. 'suspects'] = 'LLEN'}) do
+  local places = {[KEYS[1]] = 'LLEN', [base .. 'delayed'] = 'ZCARD', [base .. 'suspects'] = 'LLEN', [base .. 'held'] = 'ZCARD'}
+  for key, command in pairs(places) do
     if redis.pcall(command, key) ~= 0 then return false end
   end
   for _, held in ipairs(redis.call('HVALS', base .. 'load')) do

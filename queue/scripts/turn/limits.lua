@@ -97,8 +97,9 @@ local function limits_of_turn()
   local function open()
     state = call('HMGET', STATE, 'tat', 'held', 'woken', 'wokenDue', 'checked', 'cursor')
     held, told_due = tonumber(state[2]) or 0, tonumber(state[4]) or 0
-    local waiting = held > 0 and call('ZCARD', HELD) or 0
-    if waiting == 0 then held = 0 end
+    -- the number is lost with the state, and there is one task of a key at least
+    local waiting = call('ZCARD', HELD)
+    held = waiting > 0 and math.max(held, waiting) or 0
     -- after a loss of the state, times mean nothing
     if waiting > 0 and not known then slots.ready_all(t) end
     if waiting > 0 and math.abs(t - (tonumber(state[5]) or 0)) >= CHECK_MS then check_slots() end
@@ -141,7 +142,7 @@ local function limits_of_turn()
       popped = nil
     end
     pending = nil
-    if held == 0 then return nil end
+    if held <= 0 then return nil end
     while looked < 1000 do
       if #due == 0 then
         local found = call('ZRANGEBYSCORE', DUE, '-inf', t, 'LIMIT', 0, 100)
@@ -242,7 +243,7 @@ local function limits_of_turn()
     s.back_in = come_back(taken)
     call('HSET', STATE, 'at', t, 'offset', offset, 'wokenDue', told_due)
     s.limited = closed and 2 or 1
-    if held == 0 and call('HEXISTS', LIMITS, 'removed') == 1 then call('DEL', LIMITS, STATE, SLOTS, RUNNING, DUE) end
+    if held <= 0 and call('HEXISTS', LIMITS, 'removed') == 1 and call('EXISTS', HELD) == 0 then call('DEL', LIMITS, STATE, SLOTS, RUNNING, DUE) end
   end
 
   -- What the turn settles has its slots no more.
