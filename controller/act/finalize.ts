@@ -132,7 +132,7 @@ async function removeRecords({ pool, redis }: FinalizeInput): Promise<void> {
 
 /** Other workers of its queues are not to be held to limits that nobody can change. */
 async function removeLimits({ pool, redis: link }: FinalizeInput): Promise<void> {
-  if (!link || link.source || (!pool.spec.limits && pool.status?.limits === undefined)) return;
+  if (!link || link.source) return;
   const { queues, sampler } = link;
   const dropping = dropLimits({ pool: keyOf(pool), queues, redisOf: sampler.redisOf });
   await within(ANSWER_TIMEOUT_MS, dropping, 'removing limits').catch(() => undefined);

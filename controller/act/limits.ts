@@ -3,36 +3,53 @@
  * they are there is asked for with each reconcile: a Redis may have lost them.
  */
 import type { Redis } from 'ioredis';
+import { within } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { checkLimits, describeLimits, type QueueLimits } from '../../queue/limits/definition.ts';
-import { ownerOf, removeLimits, setLimits } from '../../queue/limits/limits.ts';
+import { limitsSetBy, ownerOf, removeLimits, setLimits } from '../../queue/limits/limits.ts';
+
+/** A Redis that hangs must not hold up the reconcile, whose sample says so. */
+const ANSWER_TIMEOUT_MS = 5_000;
+
+export interface LimitsState {
+  /** None of its queues has limits of the pool. What a controller before this one wrote may not be in the status yet. */
+  areGone: boolean;
+}
+
+export function initialLimitsState(): LimitsState {
+  return { areGone: false };
+}
 
 export interface LimitsInput {
   /** `namespace/name`. */
   readonly pool: string;
   readonly limits: QueueLimits | undefined;
-  /** The pool had some when its status was last written. */
-  readonly formerly: boolean;
   readonly queues: readonly QueueKeys[];
   readonly redisOf: (keys: QueueKeys) => Redis;
 }
 
 /**
- * Resolves to the limits, human-readable, `undefined` for none; and whether queues have got new ones. Throws `RangeError` for limits that cannot be, `LimitsOfPool` where another
- * pool sets those of a queue.
+ * Resolves to the limits, human-readable, `undefined` for none; and whether queues have got new ones. Throws `RangeError` for limits
+ * that cannot be, `LimitsOfPool` where another pool sets those of a queue.
  */
 export async function keepLimits(
   input: LimitsInput,
+  state: LimitsState,
 ): Promise<{ readonly text: string | undefined; readonly changed: boolean }> {
-  const { pool, limits, formerly, queues, redisOf } = input;
+  const { pool, limits, queues, redisOf } = input;
   const owner = ownerOf(pool);
   if (!limits) {
-    if (formerly) await dropLimits(input);
+    if (!state.areGone) await within(ANSWER_TIMEOUT_MS, dropLimits(input), 'removing limits');
+    state.areGone = true;
     return { text: undefined, changed: false };
   }
   const wanted = checkLimits(limits, 'spec.limits');
   let changed = false;
-  for (const keys of queues) changed = (await setLimits(redisOf(keys), keys, wanted, owner)) || changed;
+  state.areGone = false;
+  for (const keys of queues) {
+    const setting = setLimits(redisOf(keys), keys, wanted, owner);
+    changed = (await within(ANSWER_TIMEOUT_MS, setting, 'setting limits')) || changed;
+  }
   return { text: describeLimits(wanted), changed };
 }
 
@@ -45,6 +62,6 @@ export async function dropLimits({
   const owner = ownerOf(pool);
   for (const keys of queues) {
     const redis = redisOf(keys);
-    if ((await redis.hget(keys.limits, 'by')) === owner) await removeLimits(redis, keys, owner);
+    if ((await limitsSetBy(redis, keys)) === owner) await removeLimits(redis, keys, owner);
   }
 }

@@ -4,6 +4,7 @@
  */
 import { initialActState, type ActState } from '../act/act.ts';
 import type { CronsState } from '../act/crons.ts';
+import { initialLimitsState, type LimitsState } from '../act/limits.ts';
 import { initialJobsState, type JobsState } from '../act/jobs/jobs.ts';
 import { initialConnectState, type ConnectState } from '../connect/connect.ts';
 import { initialObserveState, type ObserveState } from '../observe/observer.ts';
@@ -15,6 +16,7 @@ export interface Remembered {
   readonly decide: DecideState;
   readonly act: ActState;
   readonly crons: CronsState;
+  readonly limits: LimitsState;
   readonly jobs: JobsState;
   readonly observe: ObserveState;
   readonly report: ReportState;
@@ -28,6 +30,7 @@ export function nothingRemembered(): Remembered {
     decide: initialDecideState(),
     act: initialActState(),
     crons: new Map(),
+    limits: initialLimitsState(),
     jobs: initialJobsState(),
     observe: initialObserveState(),
     report: initialReportState(),

@@ -77,7 +77,7 @@ export async function scale(
   followPods(context, acted);
   const { target, step } = acted;
   if (target && step) passOn(context, acted, target, step);
-  return report(context, acted, crons, limits.kept);
+  return report(context, acted, crons, limits);
 }
 
 /** Connects the pool and records the link to its queues. Rejects as `connectPool` does. */
@@ -157,6 +157,8 @@ interface LimitsKept {
   readonly kept?: { readonly text: string | undefined; readonly changed: boolean };
   /** They cannot be written; the pool is scaled all the same. */
   readonly trouble?: Trouble;
+  /** When they are to be written again, ms from now. */
+  readonly nextInMs?: number;
 }
 
 /** Writes the limits of the pool to its queues. Never rejects. */
@@ -165,19 +167,16 @@ async function keepPoolLimits(
   { pool, state, link, sampled }: Progress,
 ): Promise<LimitsKept> {
   const { limits, mode } = pool.spec;
-  // what was written last may not have come back by the watch
-  const formerly = typeof (state.report.written?.status ?? pool.status)?.limits === 'string';
-  if ((!limits && !formerly) || !link || link.source || sampled.kind === 'unknown' || mode === Mode.DryRun)
-    return {};
+  if (!link || link.source || sampled.kind === 'unknown' || mode === Mode.DryRun) return {};
   const { queues, sampler } = link;
   try {
-    const input = { pool: keyOf(pool), limits, formerly, queues, redisOf: sampler.redisOf };
-    return { kept: await keepLimits(input) };
+    const input = { pool: keyOf(pool), limits, queues, redisOf: sampler.redisOf };
+    return { kept: await keepLimits(input, state.limits) };
   } catch (error) {
     const trouble = troubleOf(error);
     if (trouble) return { trouble };
     log.warn({ pool: keyOf(pool), err: error }, 'the limits of a pool cannot be written now; retrying');
-    return {};
+    return { nextInMs: TROUBLE_RETRY_MS };
   }
 }
 
@@ -318,7 +317,7 @@ async function report(
   context: ReconcileContext,
   acted: Acted,
   crons: CronsRun,
-  limits: LimitsKept['kept'],
+  limits: LimitsKept,
 ): Promise<number | undefined> {
   const { clock, reporter, claims } = context;
   const { pool, state, link, sampled, target, step, trouble } = acted;
@@ -339,12 +338,12 @@ async function report(
     applier: state.act.applier,
     parkingFailure: target?.parkingFailure,
     crons: crons.status,
-    limits,
+    limits: limits.kept,
     selector: target?.selector,
     applied: target?.applied,
     now: new Date(clock.now()),
   });
   const comeBackMs = await reporter.status(pool, status, state.report);
   const next = soonest(comeBackMs, step?.requeueInMs);
-  return trouble ? TROUBLE_RETRY_MS : soonest(next, crons.nextInMs);
+  return trouble ? TROUBLE_RETRY_MS : soonest(soonest(next, crons.nextInMs), limits.nextInMs);
 }

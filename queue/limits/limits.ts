@@ -2,6 +2,7 @@
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
 import { asCount, asList, asMoment, asText } from '../scripts/decode-reply.ts';
+import { readCut, readTexts } from '../scripts/read.ts';
 import { script } from '../scripts/scripts.ts';
 import { plainText } from '../../runtime/plain-text.ts';
 import { BadLimits, checkLimits, limitFields, limitsOfFields, type QueueLimits } from './definition.ts';
@@ -57,6 +58,10 @@ export const ownerOf = (pool: string): string => `pool ${pool}`;
 /** Tasks that one call of return.lua puts back: some ms of Redis. */
 const RETURNED = 1_000;
 const LONGEST_DEFINITION = 64;
+/** Who has set limits, and a worker's name, bytes. */
+const LONGEST_NAME = 1_024;
+const MOST_WORKERS = 10_000;
+const MOST_KEYS = 100_000;
 
 /**
  * Sets the limits of a queue in place of those that it has. Throws `BadLimits` for limits that cannot be, `LimitsOfPool` for those of
@@ -121,14 +126,22 @@ async function write(
 
 /** What workers took before there was a limit of keys counts for it. */
 async function countHeldByWorkers(redis: Redis, keys: QueueKeys): Promise<void> {
-  const workers = await redis.zrange(keys.workers, '0', '-1');
+  const cut = { bytes: LONGEST_NAME, values: MOST_WORKERS };
+  const workers = await readTexts(redis, keys.workers, cut, 'ZRANGE', 0, MOST_WORKERS - 1);
   for (const worker of workers)
     await script(redis, 'limit-count')(keys.limits, keys.inflight(worker), worker, prefixOf(keys));
 }
 
+/** Who has set the limits of the queue: `pool NAMESPACE/NAME` for a pool; `undefined` where it has none. */
+export async function limitsSetBy(redis: Redis, keys: QueueKeys): Promise<string | undefined> {
+  const by = await readCut(redis, keys.limits, { bytes: LONGEST_NAME, values: 1 }, 'HGET', 'by');
+  return by === null ? undefined : asText(by, 'who has set the limits', LONGEST_NAME);
+}
+
 /** From the keys themselves: the number in the state may be lost with it. */
 async function countHeld(redis: Redis, { held }: QueueKeys): Promise<number> {
-  const keysAndCounts = await redis.zrange(held, '0', '-1', 'WITHSCORES');
+  const cut = { bytes: LONGEST_NAME, values: 2 * MOST_KEYS };
+  const keysAndCounts = await readTexts(redis, held, cut, 'ZRANGE', 0, MOST_KEYS - 1, 'WITHSCORES');
   return keysAndCounts.reduce((sum, value, i) => (i % 2 === 1 ? sum + Number(value) : sum), 0);
 }
 
