@@ -126,6 +126,8 @@ test('what was right cannot be made wrong', async () => {
   expect(await change({ result: 'task_queue' })).toContain('queue and result must differ');
   expect(await change({ template: null })).toContain('set exactly one of template');
   expect(await change({ retry: { backoff: { initial: '10m' } } })).toContain('raise max');
+  expect(await change({ limits: { concurrency: 1 } })).toBe('accepted');
+  expect(await change({ partitions: 2 })).toContain('remove limits, or source and partitions');
 });
 
 /**
