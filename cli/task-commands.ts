@@ -20,13 +20,13 @@ export function addTaskCommands(command: Define, trace: () => Trace | undefined)
     .option('--stdin', 'read one task per line from stdin; empty lines are skipped')
     .option('--file <path>', 'read one task per line from a file')
     .option('--delay <duration>', 'run the tasks after this delay at the earliest, such as 10s', duration)
-    .option('--at <time>', 'run the tasks at this time at the earliest, such as 2026-03-01T08:00Z', instant)
+    .option('--at <time>', 'run the tasks at this time at the earliest, such as 2030-03-01T08:00Z', instant)
     .option(
       '--expires-in <duration>',
       'a task, a JSON object, that is not begun after this long is not run, such as 10m',
       duration,
     )
-    .option('--expires-at <time>', 'the same at this time, such as 2026-03-01T08:00Z', instant)
+    .option('--expires-at <time>', 'the same at this time, such as 2030-03-01T08:00Z', instant)
     .option(
       '--unique <key>',
       'push the task only if no other one has this key, and print the id of the one that has it',

@@ -47,6 +47,21 @@ export function createPusher(
     while (answered.delete(floor + 1)) floor++;
   }
 
+  /** The ids without those of tasks that are not pushed because another one has their key: their results stay. */
+  async function withoutHolders(tasks: readonly EncodedTask[]): Promise<(string | Buffer)[]> {
+    const names = [...new Set(tasks.flatMap(({ unique }) => unique?.key ?? []))];
+    // what cannot be read is no lock, as for the script
+    const lockOf = async (name: string): Promise<string | null> =>
+      redis.get(keys.unique(name)).catch(() => null);
+    const locks = await Promise.all(names.map(lockOf));
+    const taken = new Set(names.filter((_, i) => isLock(locks[i])));
+    return tasks.flatMap(({ id, unique }) => {
+      if (unique && taken.has(unique.key)) return [];
+      if (unique) taken.add(unique.key);
+      return [id];
+    });
+  }
+
   return {
     push: async (tasks, delayMs) => {
       const number = ++last;
@@ -62,7 +77,10 @@ export function createPusher(
       const args = [...about, ...ids, ...raws, ...(uniques.length > 0 ? [JSON.stringify(uniques)] : [])];
       try {
         // before the push, after which there may be a new one
-        if (results && ids.length > 0) await results.redis.hdel(results.key, ...ids);
+        if (results && ids.length > 0) {
+          const pushed = uniques.length > 0 ? await withoutHolders(tasks) : ids;
+          if (pushed.length > 0) await results.redis.hdel(results.key, ...pushed);
+        }
         const told = await script(redis, 'push')(queue, delayed, result, errors, cancelled, own, ...args);
         return Buffer.isBuffer(told) || typeof told === 'string' ? duplicatesIn(String(told)) : none;
       } finally {
@@ -80,4 +98,14 @@ export function createPusher(
 function duplicatesIn(told: string): Duplicates {
   const holders = JSON.parse(told) as string[];
   return new Map(holders.flatMap((id, i) => (id === '' ? [] : [[i, id]])));
+}
+
+/** As push.lua reads it. */
+function isLock(text: string | null | undefined): boolean {
+  try {
+    const lock = JSON.parse(text ?? '') as { readonly id?: unknown } | null;
+    return typeof lock?.id === 'string';
+  } catch {
+    return false;
+  }
 }

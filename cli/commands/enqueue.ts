@@ -116,6 +116,10 @@ function checkUsage(task: string | undefined, flags: EnqueueFlags): void {
     throw new UsageError('both --delay and --at are given: choose one');
   if (flags.expiresIn !== undefined && flags.expiresAt !== undefined)
     throw new UsageError('both --expires-in and --expires-at are given: choose one');
+  if (flags.expiresAt !== undefined && flags.expiresAt <= Date.now())
+    throw new UsageError(
+      `--expires-at is ${new Date(flags.expiresAt).toISOString()}, which is over: name a time that is to come`,
+    );
   if (flags.uniqueFor !== undefined && flags.unique === undefined)
     throw new UsageError('--unique-for is for --unique: name the key');
   if (flags.unique !== undefined && (task === undefined || task === '-'))

@@ -196,7 +196,12 @@ function createChunks({ own, redis, resultHash, confirmed }: Part, batch: Begun)
 
   async function send(chunk: number, last: boolean, now: readonly EncodedTask[]): Promise<void> {
     const ids = now.map((task) => task.id);
-    if (resultHash.redis !== redis && ids.length > 0) await resultHash.redis.hdel(shown, ...ids);
+    if (resultHash.redis !== redis && ids.length > 0) {
+      // those of another batch of this id stay; the script says so again, with nothing between its look and its writes
+      const holder = chunk === 1 ? await redis.hget(own.batch(id), 'adder') : adder;
+      if (holder !== null && holder !== adder) throw new BatchExists(id);
+      await resultHash.redis.hdel(shown, ...ids);
+    }
     const about = [id, adder, chunk, last ? 1 : 0, packed, ids.length, now.length];
     const args = [...about, ...ids, ...now.map(({ raw }) => raw)];
     const reply = (await script(redis, 'batch-add')(queue, result, errors, cancelled, stats, ...args)) as [

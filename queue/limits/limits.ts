@@ -14,7 +14,7 @@ export class LimitsOfPool extends Error {
   readonly by: string;
   constructor(queue: string, by: string) {
     super(
-      `the limits of "${queue}" are set by ${by}: change spec.limits of that pool. If the pool is gone, remove them by force`,
+      `the limits of "${queue}" are set by ${by}: change spec.limits of that pool. If the pool is gone, or serves this queue no more, remove them by force`,
     );
     this.by = by;
   }

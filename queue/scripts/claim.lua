@@ -6,4 +6,6 @@
 --          it was fenced
 -- Repeating it changes nothing.
 if redis.call('HEXISTS', KEYS[2], ARGV[4]) == 0 then return nil end
+-- Redis allows this when memory is short, and then the rest too
+redis.call('HDEL', KEYS[2], '')
 return uniques_of(string.sub(KEYS[1], 1, -6)).claim(ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])) or ''

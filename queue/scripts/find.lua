@@ -1,4 +1,4 @@
--- Finds tasks that may have a certain id: in flight, delayed or waiting, of these a limited number from both ends of the list.
+-- Finds tasks that may have a certain id: in flight, delayed, held by limits, or waiting, of these a limited number from both ends of the list.
 --
 -- KEYS  1 queue  2 delayed  3 load
 -- ARGV  1 the id  2 prefix of the keys of workers' tasks in flight  3 maximum number of tasks to look at in each place
@@ -38,6 +38,15 @@ end
 local workers = redis.pcall('HKEYS', KEYS[3])
 for i = 1, workers.err and 0 or math.min(#workers, most) do look(redis.pcall('HVALS', ARGV[2] .. workers[i])) end
 look(redis.pcall('ZRANGE', KEYS[2], 0, most - 1))
+-- the first ones of the keys with the most; what is in front of a task is its past
+local base = string.sub(KEYS[2], 1, -8)
+local keys = redis.pcall('ZRANGE', base .. 'held', 0, 99, 'REV')
+local each = math.ceil(most / math.max(1, #keys))
+for _, key in ipairs(keys) do
+  local entries = redis.pcall('LRANGE', base .. 'held-tasks:' .. key, -each, -1)
+  for i, entry in ipairs(entries) do entries[i] = string.match(entry, '^[^|]*|(.*)$') or entry end
+  look(entries)
+end
 -- a few at a time: the size of a task is known only when it is read
 local length = redis.pcall('LLEN', KEYS[1])
 if type(length) ~= 'number' then return found end

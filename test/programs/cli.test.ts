@@ -53,6 +53,9 @@ describe('enqueue', () => {
     expect(await refused('{}', '--expires-in', '5m', '--expires-at', '2030-01-01T00:00Z')).toContain(
       'choose one',
     );
+    expect(await refused('{}', '--expires-at', '2026-03-01T08:00Z')).toContain(
+      '--expires-at is 2026-03-01T08:00:00.000Z, which is over: name a time that is to come',
+    );
   });
 
   test('a reader that closes the output early ends it with an error, as long as tasks are left', async () => {

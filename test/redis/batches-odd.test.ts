@@ -2,8 +2,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { partMarkOf } from '../../queue/batch-mark.ts';
+import { addBatch, BatchExists } from '../../queue/batches/add.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import type { Part } from '../../queue/parts/part.ts';
 import { nested, openQueue, type Queue } from '../../queue/queue.ts';
+import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { parseTask } from '../../queue/task.ts';
 import { tendBatches } from '../../queue/workers/sweep.ts';
 import type { TaskContext } from '../../worker/task/handler.ts';
@@ -266,4 +269,22 @@ test('of dead letters that a batch waits for, those that were dropped do not cou
   await eventually(async () =>
     expect(await queue.batch.show('b')).toMatchObject({ failed: 2, waiting: 1, left: 1 }),
   );
+});
+
+test('with results on another server, a batch whose id is taken deletes none', async () => {
+  const keys = freshKeys();
+  const own = defineScripts(server.client());
+  const resultHash = { redis: server.client(), key: keys.result };
+  const part = {
+    own: keys,
+    redis: own,
+    resultHash,
+    confirmed: async () => Promise.resolve(),
+  } as unknown as Part;
+  const add = async (): Promise<unknown> =>
+    addBatch({ part, stamp: (task) => task }, [{ n: 1 }], { id: 'b' });
+  await add();
+  await redis.hset(keys.result, 'b:0', 'done');
+  await expect(add()).rejects.toBeInstanceOf(BatchExists);
+  expect(await redis.hget(keys.result, 'b:0')).toBe('done');
 });

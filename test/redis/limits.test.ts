@@ -6,7 +6,7 @@ import type { QueueKeys } from '../../queue/keys.ts';
 import type { QueueLimits } from '../../queue/limits/definition.ts';
 import { removeLimits, setLimits, showLimits } from '../../queue/limits/limits.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
-import { defineScripts } from '../../queue/scripts/scripts.ts';
+import { defineScripts, script } from '../../queue/scripts/scripts.ts';
 import { reap } from '../../queue/workers/reap.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { done, freshKeys, startHandWorker, texts, type HandWorker, type Held } from '../support/turns.ts';
@@ -223,6 +223,58 @@ describe('keys', () => {
       expect([short(first), short(second), short(third)]).toEqual([['a1'], ['a2'], ['a3']]);
     },
   );
+
+  test('a key whose place to be held, or whose bucket, is of another type has no limits, and none of its tasks is lost', async () => {
+    const all = [1, 2, 3].map((n) => of('a', n));
+    const keys = await queueWith({ perKey: { field: 'customer', rate: '1/h', concurrency: 1 } }, ...all);
+    await redis.set(keys.heldTasks('a'), 'x');
+    await redis.hset(keys.limitRate('a'), 'x', 1);
+    const worker = await startHandWorker(redis, keys);
+    const held = await worker.turn({ want: 5 });
+    expect(short(held)).toEqual(['a1', 'a2', 'a3']);
+    await redis.zadd(keys.held, 1, 'a');
+    const released = await worker.turn({ settled: { released: held.tasks.map((t) => t.receipt) } });
+    expect(released.tasks).toEqual([]);
+    expect(await redis.llen(keys.queue)).toBe(3);
+    expect(short(await worker.turn({ want: 5 }))).toHaveLength(3);
+    expect(await redis.get(keys.heldTasks('a'))).toBe('x');
+    await redis.zadd(keys.held, 1, 'a');
+    await removeLimits(redis, keys, 'test');
+    expect(await redis.exists(keys.held)).toBe(0);
+  });
+
+  test('a slot that is left though nothing is in flight does not keep a pool at zero', async () => {
+    const keys = await queueWith({ perKey: { field: 'customer', concurrency: 1 } }, of('a', 1), of('a', 2));
+    await redis.hset(keys.limitRunning, 'a', 1);
+    await redis.hset(keys.limitSlots, '1-1|gone', 'a');
+    expect((await sampleQueue(redis, keys)).limits).toMatchObject({ could: 1 });
+    const worker = await startHandWorker(redis, keys);
+    await redis.hset(keys.limitState, 'checked', Number.MAX_SAFE_INTEGER);
+    await worker.turn({ want: 5 });
+    await redis.hset(keys.load, worker.id, 0);
+    await redis.hset(keys.limitRunning, 'a', 1);
+    await redis.zrem(keys.heldDue, 'a');
+    expect((await sampleQueue(redis, keys)).limits).toMatchObject({ ready: 1 });
+  });
+
+  test('a held task is in the queue for who looks for it', async () => {
+    const keys = await queueWith(
+      { perKey: { field: 'customer', concurrency: 1 } },
+      of('a', 1),
+      '{"id":"wanted","customer":"a"}',
+    );
+    await (await startHandWorker(redis, keys)).turn({ want: 5 });
+    const bounds = [1_000, 1_000_000];
+    const found = script(redis, 'find')(
+      keys.queue,
+      keys.delayed,
+      keys.load,
+      'wanted',
+      keys.inflight(''),
+      ...bounds,
+    );
+    expect(((await found) as Buffer[]).map(String)).toEqual(['{"id":"wanted","customer":"a"}']);
+  });
 
   test('another field: held tasks are sorted anew', async () => {
     const task = (n: number): string => JSON.stringify({ customer: 'a', tenant: `t${n}`, n });

@@ -2,6 +2,9 @@
 import { once } from 'node:events';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
+import { createPusher } from '../../queue/push.ts';
+import { defineScripts } from '../../queue/scripts/scripts.ts';
+import type { EncodedTask } from '../../queue/task.ts';
 import { partitionKeys } from '../../queue/partitions.ts';
 import {
   BadTaskOptions,
@@ -13,6 +16,7 @@ import {
 } from '../../queue/queue.ts';
 import { claimKey } from '../../queue/workers/claim.ts';
 import { reap } from '../../queue/workers/reap.ts';
+import { runTask } from '../../worker/task/run.ts';
 import type { TaskContext } from '../../worker/task/handler.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
@@ -270,4 +274,53 @@ test('a delayed task that cannot be pushed takes no key', async () => {
   expect(await redis.keys(`millrace:{${name}}:unique:*`)).toEqual([]);
   await redis.del(delayed);
   expect(await queue.enqueueUnique({ n: 1 }, { unique: 'k' })).toMatchObject({ duplicate: false });
+});
+
+test('with results on another server, a push that is a duplicate deletes no result', async () => {
+  const keys = freshKeys();
+  const pushing = defineScripts(server.client());
+  await using pusher = createPusher(pushing, keys, { redis, key: keys.result });
+  const task = (id: string): EncodedTask => ({
+    id,
+    raw: plain(id, 'k'),
+    unique: { key: 'k', forMs: 60_000 },
+  });
+  await redis.hset(keys.result, 'a', 'of before', 'b', 'of before');
+  await pusher.push([task('a'), task('b')], undefined);
+  expect(await redis.hgetall(keys.result)).toEqual({ b: 'of before' });
+  await redis.hset(keys.result, 'a', 'done');
+  expect(await pusher.push([task('a')], undefined)).toEqual(new Map([[0, 'a']]));
+  expect(await redis.hget(keys.result, 'a')).toBe('done');
+});
+
+test('a claim is answered when memory is short', async () => {
+  await using full = await startRedis();
+  const keys = freshKeys();
+  const client = defineScripts(full.client());
+  const worker = await startHandWorker(client, keys);
+  await client.lpush(keys.queue, plain('a', 'k'));
+  const { tasks } = await worker.turn({ want: 1 });
+  await client.config('SET', 'maxmemory', '1');
+  const claim = { key: 'k', forMs: 0, id: 'a', receipt: tasks[0]?.receipt ?? '' };
+  expect(await claimKey(client, keys, worker.id, claim)).toBeUndefined();
+});
+
+test('a claim that Redis does not answer costs no attempt', async () => {
+  const raw = Buffer.from(plain('a', 'k'));
+  const deps = {
+    queue: 'q',
+    redisNow: Date.now,
+    handler: () => 'ok',
+    retry: { attempts: 1, backoff: { initialMs: 10, maxMs: 10, jitter: false } },
+    maxTaskBytes: 1_000,
+    bytesOnly: false,
+    maxResultBytes: 1_000,
+    random: () => 0,
+    claim: async () => Promise.reject(new Error('READONLY')),
+    exitReasonOf: async () => Promise.resolve(undefined),
+  };
+  const delivery = { receipt: '1-1', raw, past: { attempts: 0, deliveries: 0 } };
+  const outbox = { report: () => undefined, ended: () => undefined };
+  const finished = await runTask(delivery, new AbortController().signal, 0, deps, outbox);
+  expect(finished).toMatchObject({ attempt: 0, outcome: { kind: 'retry', delayMs: 10 } });
 });

@@ -131,6 +131,14 @@ export function runTask(
     const answer = span ? span.inside(() => handler(value, context)) : handler(value, context);
     return isThenable(answer) ? settled(answer, succeed, fail) : succeed(answer);
   };
+  // it was not begun: however often, it costs no attempt
+  const unasked = (error: Error): Finished => {
+    if (signal.aborted) return finish({ kind: 'release' });
+    const policy = { ...deps.retry, attempts: Infinity };
+    const next = nextAttempt({ attempt, error, policy, random: deps.random() });
+    const delayMs = next.kind === 'retry' ? next.delayMs : 0;
+    return { ...finish({ kind: 'retry', delayMs, error: describeError(error) }, error), attempt: attempts };
+  };
   if (unique === undefined) return begin();
   const claim = { key: unique, forMs: options?.uniqueForMs ?? 0, id: String(id), receipt: delivery.receipt };
   return deps.claim(claim).then(
@@ -139,7 +147,7 @@ export function runTask(
       if (claimed) return finish({ kind: 'cancelled', duplicateOf: claimed.holder });
       return signal.aborted ? fail(signal.reason) : begin();
     },
-    (cause: unknown) => fail(new Error(`Redis did not say which task has the key "${unique}"`, { cause })),
+    (cause: unknown) => unasked(new Error(`Redis did not say which task has the key "${unique}"`, { cause })),
   );
 }
 

@@ -175,6 +175,11 @@ class Adder:
         ids: list[Arg] = [task.id for task in tasks]
         part = self._part
         if part.results_apart and ids:
+            # those of another batch of this id stay
+            if self._number == 1:
+                [holder] = yield Commands([("HGET", part.keys.own(f"batch:{self.id}"), "adder")])
+                if holder is not None and holder != self._adder.encode():
+                    self._check([-1])
             yield Commands([("HDEL", part.keys.result, *ids)])
         about: list[Arg] = [self.id, self._adder, self._number, int(last), self._about, len(ids), len(tasks)]
         own = part.keys.own

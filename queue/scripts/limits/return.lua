@@ -44,16 +44,18 @@ while moved < most do
   if not key then break end
   local list = ARGV[1] .. 'held-tasks:' .. key
   -- the newest first, so that the oldest ends up outermost
-  local entries = call('LRANGE', list, 0, math.min(most - moved, 100) - 1)
-  call('LTRIM', list, #entries, -1)
+  local entries = redis.pcall('LRANGE', list, 0, math.min(most - moved, 100) - 1)
+  -- of another type: not ours
+  local fit = not entries.err
+  if fit then call('LTRIM', list, #entries, -1) else entries = {} end
   for _, entry in ipairs(entries) do
     local past, raw = string.match(entry, '^([^|]*)|(.*)$')
     if past and past ~= '' then remember(raw, past) end
     call('RPUSH', KEYS[1], past and raw or entry)
   end
   moved = moved + #entries
-  call('HINCRBY', slots.STATE, 'held', -#entries)
-  local left = call('LLEN', list)
+  if #entries > 0 then call('HINCRBY', slots.STATE, 'held', -#entries) end
+  local left = fit and call('LLEN', list) or 0
   if left > 0 then call('ZADD', slots.HELD, left, key)
   else
     call('ZREM', slots.HELD, key)

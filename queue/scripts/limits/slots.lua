@@ -66,7 +66,8 @@ local function slots_of(base)
   -- Puts a task that was taken back in front of the others of its key, if some are held. Returns whether it did.
   local function hold_first(key, raw, past, t)
     if not key or not call('ZSCORE', HELD, key) then return false end
-    call('RPUSH', base .. 'held-tasks:' .. key, (past or '') .. '|' .. raw)
+    -- of another type
+    if type(redis.pcall('RPUSH', base .. 'held-tasks:' .. key, (past or '') .. '|' .. raw)) ~= 'number' then return false end
     call('ZADD', HELD, (tonumber(call('ZSCORE', HELD, key)) or 0) + 1, key)
     call('HINCRBY', STATE, 'held', 1)
     call('ZADD', DUE, t, key)

@@ -20,10 +20,15 @@ local function survey(base, LIMITS, QUEUE, now, horizon)
     local _, _, from = slots.allowance(tat, limits.interval, limits.burst, t)
     soon = math.floor((t + horizon + limits.burst * limits.interval - from) / limits.interval + 1e-6)
   end
-  local held = tonumber(redis.call('HGET', slots.STATE, 'held')) or 0
+  -- the number may be lost with the state; a slot that is left of a task that vanished is found only by a turn
+  local keys_held = redis.call('ZCARD', slots.HELD)
+  local held = keys_held > 0 and math.max(tonumber(redis.call('HGET', slots.STATE, 'held')) or 0, keys_held) or 0
+  local idle, loads = true, redis.pcall('HVALS', base .. 'load')
+  for _, n in ipairs(loads) do idle = idle and (tonumber(n) or 0) <= 0 end
   local ready, length = 0, redis.pcall('LLEN', QUEUE)
   if held > 0 then
     ready = redis.call('ZCOUNT', slots.DUE, '-inf', t + horizon)
+    if idle and not limits.key_interval then ready = keys_held end
     local due = tonumber(redis.call('ZRANGEBYSCORE', slots.DUE, string.format('(%.17g', t), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2])
     if due and ready == 0 then next_at = math.min(next_at or due, due) end
   end
@@ -34,9 +39,10 @@ local function survey(base, LIMITS, QUEUE, now, horizon)
     if not room_of[key] then
       local n = math.huge
       if redis.call('ZSCORE', slots.HELD, key) then n = 0 end
-      if limits.key_concurrency then n = math.min(n, limits.key_concurrency - (tonumber(redis.call('HGET', slots.RUNNING, key)) or 0)) end
+      local running = not idle and tonumber(redis.call('HGET', slots.RUNNING, key)) or 0
+      if limits.key_concurrency then n = math.min(n, limits.key_concurrency - running) end
       if limits.key_interval then
-        local tat = redis.call('GET', base .. 'limit-rate:' .. key)
+        local tat = redis.pcall('GET', base .. 'limit-rate:' .. key)
         local _, _, from = slots.allowance(tat, limits.key_interval, limits.key_burst, t)
         n = math.min(n, math.floor((t + horizon + limits.key_burst * limits.key_interval - from) / limits.key_interval + 1e-6))
       end

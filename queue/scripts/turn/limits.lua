@@ -31,7 +31,12 @@ local function limits_of_turn()
     if k then return k end
     k = {key = key, held = tonumber(call('ZSCORE', HELD, key)) or 0}
     if limits.key_concurrency then k.running = tonumber(call('HGET', RUNNING, key)) or 0 end
-    if limits.key_interval then k.tat = call('GET', base .. 'limit-rate:' .. key) end
+    if limits.key_interval then
+      local tat = redis.pcall('GET', base .. 'limit-rate:' .. key)
+      k.tat = type(tat) == 'string' and tat or nil
+    end
+    -- something else is where its tasks would be held: an error after they were taken would lose them, so nothing limits them
+    k.unfit = type(redis.pcall('LLEN', base .. 'held-tasks:' .. key)) ~= 'number'
     met[key] = k
     return k
   end
@@ -120,6 +125,7 @@ local function limits_of_turn()
     local key = limits.field and slots.task_key(limits.field, raw)
     if not key then return true end
     local k = about(key)
+    if k.unfit then return true end
     local may, at = may_begin(k)
     if may and k.held == 0 then
       pending = k
@@ -151,7 +157,7 @@ local function limits_of_turn()
       end
       local k = about(table.remove(due))
       looked = looked + 1
-      local entry = may_begin(k) and call('RPOP', base .. 'held-tasks:' .. k.key)
+      local entry = not k.unfit and may_begin(k) and call('RPOP', base .. 'held-tasks:' .. k.key)
       if entry then
         count_held(k, -1)
         pending, popped = k, k
@@ -159,7 +165,7 @@ local function limits_of_turn()
         if not past then return entry end
         return raw, past ~= '' and past or nil
       end
-      if call('EXISTS', base .. 'held-tasks:' .. k.key) == 0 then count_held(k, -k.held) end
+      if k.unfit or call('EXISTS', base .. 'held-tasks:' .. k.key) == 0 then count_held(k, -k.held) end
       schedule(k)
     end
   end
