@@ -128,7 +128,8 @@ function letterOf(
     ...(!whole && { id }),
   });
   const notRun = expired === undefined ? {} : ({ expired: true } as const);
-  return { receipt, ...(!unreported && { id }), header, ...notRun, ...key };
+  const named = unreported ? unique !== undefined && { uniqueId: id } : { id };
+  return { receipt, ...named, header, ...notRun, ...key };
 }
 
 /** The error of a duplicate names the other one, unless both have one id: what becomes of that is to be found under it. */

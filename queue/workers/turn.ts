@@ -45,6 +45,8 @@ export interface Settled {
     readonly expired?: true;
     /** The key that it had. */
     readonly unique?: string;
+    /** The id that has it, without an `id`. */
+    readonly uniqueId?: string | Buffer;
   }[];
   readonly released: readonly string[];
   /** Not run, or aborted, because they were cancelled. One whose mark is gone goes back to the queue. */
@@ -310,12 +312,13 @@ function turnArguments({
       })),
     ),
     dead: some(
-      settled.dead.map(({ receipt, id, header, expired, unique }) => ({
+      settled.dead.map(({ receipt, id, header, expired, unique, uniqueId }) => ({
         receipt,
         ...(id !== undefined && { id: bytes(id) }),
         header: bytes(header),
         expired: expired ? 1 : undefined,
         unique,
+        uniqueId: uniqueId === undefined ? undefined : bytes(uniqueId),
       })),
     ),
     released: some(settled.released),

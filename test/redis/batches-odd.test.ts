@@ -6,8 +6,9 @@ import { addBatch, BatchExists } from '../../queue/batches/add.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { Part } from '../../queue/parts/part.ts';
 import { nested, openQueue, type Queue } from '../../queue/queue.ts';
-import { defineScripts } from '../../queue/scripts/scripts.ts';
+import { defineScripts, script } from '../../queue/scripts/scripts.ts';
 import { parseTask } from '../../queue/task.ts';
+import { pack } from '../../queue/workers/pack.ts';
 import { tendBatches } from '../../queue/workers/sweep.ts';
 import type { TaskContext } from '../../worker/task/handler.ts';
 import { settledOf } from '../../queue/outcomes/settled.ts';
@@ -287,4 +288,30 @@ test('with results on another server, a batch whose id is taken deletes none', a
   await redis.hset(keys.result, 'b:0', 'done');
   await expect(add()).rejects.toBeInstanceOf(BatchExists);
   expect(await redis.hget(keys.result, 'b:0')).toBe('done');
+});
+
+test('a client that gives an id in two chunks pushes it once, also where tasks have added parts', async () => {
+  const { queue, result, errors, cancelled, stats, batchKnown } = freshKeys();
+  const own = defineScripts(server.client());
+  const about = pack({ policy: 'wait' });
+  const send = async (chunk: number): Promise<unknown> =>
+    script(own, 'batch-add')(
+      queue,
+      result,
+      errors,
+      cancelled,
+      stats,
+      'b',
+      'me',
+      chunk,
+      0,
+      about,
+      1,
+      1,
+      'a',
+      'a',
+    );
+  expect(await send(1)).toEqual([1, 1]);
+  await own.sadd(batchKnown('b'), 'another');
+  expect(await send(2)).toEqual([1, 0]);
 });

@@ -324,3 +324,18 @@ test('a claim that Redis does not answer costs no attempt', async () => {
   const finished = await runTask(delivery, new AbortController().signal, 0, deps, outbox);
   expect(finished).toMatchObject({ attempt: 0, outcome: { kind: 'retry', delayMs: 10 } });
 });
+
+test('a dead letter whose id cannot be written frees its key', async () => {
+  const keys = freshKeys();
+  const client = defineScripts(server.client());
+  const worker = await startHandWorker(client, keys);
+  await client.lpush(keys.queue, plain('a', 'k'));
+  const { tasks } = await worker.turn({ want: 1 });
+  const receipt = tasks[0]?.receipt ?? '';
+  await claimKey(client, keys, worker.id, { key: 'k', forMs: 0, id: 'a', receipt });
+  expect(await client.exists(keys.unique('k'))).toBe(1);
+  const header = '{"error":"x","attempts":1}';
+  await worker.turn({ settled: { dead: [{ receipt, header, unique: 'k', uniqueId: 'a' }] } });
+  expect(await client.llen(keys.dead)).toBe(1);
+  expect(await client.exists(keys.unique('k'))).toBe(0);
+});

@@ -167,7 +167,8 @@ local function rare()
         if max_age then call('ZADD', EXPIRY, s.now + max_age, 'd' .. s.now_text) end
         leave(letter.receipt)
         letter.buried = true
-        if letter.unique and id then uniques().free(letter.unique, id, letter.receipt) end
+        local holder = id or letter.uniqueId and bytes(letter.uniqueId)
+        if letter.unique and holder then uniques().free(letter.unique, holder, letter.receipt) end
         tally(STATS, letter.expired and 'expired' or 'failed', 1)
       end
     end

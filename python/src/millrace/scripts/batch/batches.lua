@@ -253,6 +253,8 @@ local function batches_of(queue, result, base, shown)
     if (by and by ~= 'client') or call('EXISTS', KNOWN) == 1 then
       fresh = among('batch-known', b.id, ids, 0)
       if b.declared then fresh = unended(b, fresh) end
+      -- what such a client has added itself is not among those
+      if not by then fresh = among('batch-left', b.id, fresh, 0) end
       if #fresh > 0 then many('SADD', KNOWN, fresh) end
     elseif not by then
       fresh = among('batch-left', b.id, ids, 0)
