@@ -291,7 +291,8 @@ test('with results on another server, a batch whose id is taken deletes none', a
 });
 
 test('a client that gives an id in two chunks pushes it once, also where tasks have added parts', async () => {
-  const { queue, result, errors, cancelled, stats, batchKnown } = freshKeys();
+  const keys = freshKeys();
+  const { queue, result, errors, cancelled, stats } = keys;
   const own = defineScripts(server.client());
   const about = pack({ policy: 'wait' });
   const send = async (chunk: number): Promise<unknown> =>
@@ -312,6 +313,6 @@ test('a client that gives an id in two chunks pushes it once, also where tasks h
       'a',
     );
   expect(await send(1)).toEqual([1, 1]);
-  await own.sadd(batchKnown('b'), 'another');
+  await own.sadd(keys.batchKnown('b'), 'another');
   expect(await send(2)).toEqual([1, 0]);
 });
