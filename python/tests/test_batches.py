@@ -7,6 +7,7 @@ import json
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -28,6 +29,8 @@ from millrace import (
     TaskFailed,
     nested,
 )
+from millrace._batches import Adder
+from millrace._steps import Commands
 
 
 def parts_of(plain: redis.Redis, name: str) -> list[Any]:
@@ -400,3 +403,18 @@ def test_a_nested_batch_that_cannot_begin_leaves_no_part_that_is_waited_for(queu
     view = queue.batch.show("outer")
     assert view is not None
     assert (view.state, view.left) == ("cancelled", 0)
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_where_results_are_on_another_server_a_batch_whose_id_is_taken_deletes_none(is_taken: bool) -> None:
+    keys = SimpleNamespace(result="result", queue="queue", own=lambda name: f"own:{name}")
+    part: Any = SimpleNamespace(keys=keys, results_apart=True, result_in_slot="own:result")
+    adder = Adder(part, "b", "wait", None, False)
+    adder.put({"n": 1})
+    steps: Any = adder.flush()
+    assert next(steps) == Commands([("HGET", "own:batch:b", "adder")])
+    if is_taken:
+        with pytest.raises(BatchExists):
+            steps.send([b"another"])
+    else:
+        assert steps.send([None]) == Commands([("HDEL", "result", "b:0")])
