@@ -19,6 +19,7 @@ export const ofController: readonly Right[] = [
   ...rights(GROUP, `${PLURAL}/finalizers`, 'update'),
   ...rights('apps', 'deployments', 'get', 'list', 'watch', 'create', 'patch', 'delete'),
   ...rights('apps', 'deployments/scale', 'patch'),
+  ...rights('batch', 'jobs', 'get', 'list', 'watch', 'create', 'patch', 'delete'),
   ...rights('', 'pods', 'list', 'watch', 'patch'),
   ...rights('', 'pods/resize', 'patch'),
   ...rights('', 'secrets', 'get'),

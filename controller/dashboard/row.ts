@@ -1,5 +1,5 @@
 /** A pool as one row of the list, and its conditions as the page shows them. Pure. */
-import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
+import { queuesOf, RunAs, type WorkerPool } from '../../kube/workerpool.ts';
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 import { parseDuration } from '../../runtime/duration.ts';
 import type { Observation } from '../observe/observation.ts';
@@ -136,22 +136,30 @@ function rowTroubleOf({ pool, sampled, showTasks }: RowInput): string | undefine
 }
 
 /** The conditions of a pool, bad ones first. */
-export function conditionsOf({ status }: WorkerPool, showTasks: boolean): ConditionView[] {
+export function conditionsOf({ spec, status }: WorkerPool, showTasks: boolean): ConditionView[] {
   const views = (status?.conditions ?? []).map(
     ({ type, status: is, reason, message, lastTransitionTime }): ConditionView => ({
       type,
       status: is,
       reason,
-      // the message names the task
-      message:
-        type === 'PoisonTasks' && is === 'True' && !showTasks
-          ? 'A task was given up because no worker survived it: see the dead letters.'
-          : message,
+      message: showTasks ? message : withoutTask({ type, is, reason, message }, spec.runAs === RunAs.Job),
       since: timeOf(lastTransitionTime),
       bad: BAD_WHEN[type] === is,
     }),
   );
   return views.toSorted((a, b) => Number(b.bad) - Number(a.bad));
+}
+
+/** Messages that quote a task, or what the container of one task says. */
+function withoutTask(
+  { type, is, reason, message }: Record<'type' | 'is' | 'reason' | 'message', string>,
+  runsJobs: boolean,
+): string {
+  if (type === 'PoisonTasks' && is === 'True')
+    return 'A task was given up because no worker survived it: see the dead letters.';
+  if (runsJobs && type === 'Ready' && is === 'False' && reason === 'WorkersFailing')
+    return 'Jobs do not come, do not start, or cannot be recorded: the condition Ready of the pool says why.';
+  return message;
 }
 
 function timeOf(text: string | undefined): number | null {

@@ -93,13 +93,18 @@ describe('the account of the controller', () => {
         apiVersion: 'v1',
         kind: 'Pod',
         metadata: { name, labels },
-        spec: { containers: [{ ...container, resources }] },
+        spec: {
+          containers: [{ ...container, resources }],
+          initContainers: [{ ...container, name: 'side', restartPolicy: 'Always', resources }],
+        },
       });
     const resize = (name: string, to: Json): Promise<string> =>
       patch(PODS, name, { spec: { containers: [{ ...container, resources: to }] } }, 'resize');
     const refused = 'may resize only pods of a WorkerPool, and change only what their containers request';
     const less = { ...resources, requests: { cpu: '10m', memory: '1Gi' } };
     expect(await resize('own', less)).toBe('done');
+    const side = { ...container, name: 'side', restartPolicy: 'Always', resources: less };
+    expect(await patch(PODS, 'own', { spec: { initContainers: [side] } }, 'resize')).toContain(refused);
     expect(await resize('other', less)).toContain(refused);
     expect(await resize('own', { ...less, limits: { cpu: '2', memory: '1Gi' } })).toContain(refused);
     expect(await resize('own', { ...less, limits: { memory: '1Gi' } })).not.toBe('done');

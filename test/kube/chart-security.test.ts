@@ -1,5 +1,6 @@
 /** What the chart allows: the controller's rights, its pods, its network, and who may open the dashboard. */
 import { beforeAll, describe, expect, test } from 'vitest';
+import { ofController } from '../../cli/doctor/rights.ts';
 import { named, only, openChart, type Chart, type Manifest } from '../support/chart.ts';
 
 let chart: Chart;
@@ -27,6 +28,14 @@ test('the controller has the rights that it uses, and no others', async () => {
     'events.k8s.io events: create patch',
   ];
   const clusterWide = await chart.template();
+  // all that `millrace doctor` asks for, and of what it does not ask for, only what a controller can do without
+  const asked = ofController.map(({ group, resource, verb }) => `${group} ${resource} ${verb}`);
+  const given = allowed.flatMap((line) => {
+    const [what = '', verbs = ''] = line.split(': ');
+    return verbs.split(' ').map((verb) => `${what} ${verb}`);
+  });
+  expect(given.filter((one) => !asked.includes(one) && !one.startsWith('autoscaling '))).toEqual([]);
+  expect(asked.filter((one) => !given.includes(one))).toEqual([]);
   expect(lines(only(clusterWide, 'ClusterRole', 'try-millrace'))).toEqual(allowed);
   const inNamespace = await chart.template('watch.namespaces={a}');
   expect(lines(only(inNamespace, 'Role', 'try-millrace'))).toEqual(allowed);

@@ -6,7 +6,7 @@ import { conditionsOf } from '../../controller/dashboard/row.ts';
 import { settingsOf } from '../../controller/dashboard/settings.ts';
 import { isToken, shownToken } from '../../controller/dashboard/token.ts';
 import { withDefaults } from '../../kube/defaults.ts';
-import type { WorkerPool } from '../../kube/workerpool.ts';
+import { RunAs, type WorkerPool } from '../../kube/workerpool.ts';
 
 test.each([
   ['redis://user:hunter2@redis:6379/0', 'redis://redis:6379/0'],
@@ -69,11 +69,24 @@ test('the condition that names a task does so only with leave', () => {
     observedGeneration: 1,
     lastTransitionTime: '2026-01-01T00:00:00Z',
   };
-  const pool = { status: { conditions: [condition] } } as WorkerPool;
+  const spec = withDefaults({ redis: { url: 'redis://redis' } });
+  const pool = { spec, status: { conditions: [condition] } } as WorkerPool;
   expect(conditionsOf(pool, true)[0]?.message).toContain('customer-17');
   const [shown] = conditionsOf(pool, false);
   expect(shown?.message).not.toContain('customer-17');
   expect(shown?.bad).toBe(true);
+});
+
+test('what the container of a task says is in no condition without leave', () => {
+  const message = 'Container "main" of pod videos-x cannot start: no such customer-17';
+  const condition = { type: 'Ready', status: 'False' as const, reason: 'WorkersFailing', message };
+  const of = (runAs: RunAs): WorkerPool => {
+    const spec = withDefaults({ redis: { url: 'redis://redis' }, runAs });
+    return { spec, status: { conditions: [condition] } } as unknown as WorkerPool;
+  };
+  expect(conditionsOf(of(RunAs.Job), true)[0]?.message).toBe(message);
+  expect(conditionsOf(of(RunAs.Job), false)[0]?.message).not.toContain('customer-17');
+  expect(conditionsOf(of(RunAs.Deployment), false)[0]?.message).toBe(message);
 });
 
 test.each([
