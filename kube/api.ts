@@ -84,8 +84,12 @@ export interface KubeApi extends Lister {
   readonly jobs: {
     get(ref: ObjectRef, options?: CallOptions): Promise<Job>;
     create(job: NewJob, options?: CallOptions): Promise<Job>;
-    /** How long Kubernetes keeps the Job after its end, s. */
-    setTtl(ref: ObjectRef, seconds: number, options?: CallOptions): Promise<Job>;
+    /** How long Kubernetes keeps the Job after its end, s; `null` for as long as it takes. `annotations` are added. */
+    setTtl(
+      ref: ObjectRef,
+      seconds: number | null,
+      options?: CallOptions & { readonly annotations?: Readonly<Record<string, string>> },
+    ): Promise<Job>;
     delete(ref: ObjectRef, deletion: DeleteOptions, options?: CallOptions): Promise<void>;
   };
   readonly pods: {

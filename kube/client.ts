@@ -175,8 +175,11 @@ export function createKubeApi(transport: Transport): KubeApi {
       get: (ref, options) => get(JOBS, ref, options),
       create: ({ metadata, spec }, options) =>
         create(JOBS, { apiVersion: 'batch/v1', kind: 'Job', metadata, spec }, options),
-      setTtl: (ref, seconds, options) =>
-        mergePatch(JOBS, ref, { spec: { ttlSecondsAfterFinished: seconds } }, options),
+      setTtl: (ref, seconds, options) => {
+        const { annotations } = options ?? {};
+        const spec = { ttlSecondsAfterFinished: seconds };
+        return mergePatch(JOBS, ref, { ...(annotations && { metadata: { annotations } }), spec }, options);
+      },
       delete: (ref, deletion, options) => remove(JOBS, ref, deletion, options),
     },
     pods: {

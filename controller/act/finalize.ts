@@ -7,12 +7,15 @@
  * A Redis that does not answer cannot block a deletion forever: after FINALIZE_TIMEOUT_MS the pool is removed, and its tasks are
  * returned when the leases of its workers expire (15 s).
  */
+import type { Redis } from 'ioredis';
 import type { KubeApi } from '../../kube/api.ts';
 import { KubeError } from '../../kube/errors.ts';
 import { JOBS } from '../../kube/resources.ts';
 import { keyOf } from '../../kube/watch.ts';
+import type { Job } from '../../kube/wire.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
-import { listWorkers } from '../../queue/workers/list-workers.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { listAllWorkers, type WorkerEntry } from '../../queue/workers/list-workers.ts';
 import { drainWorkers } from '../../queue/workers/drain.ts';
 import { readWorkerRecords } from '../../queue/workers/worker-connections.ts';
 import { readTexts } from '../../queue/scripts/read.ts';
@@ -20,6 +23,8 @@ import { reap, rejoin } from '../../queue/workers/reap.ts';
 import { within } from '../../queue/connection/connection.ts';
 import { POOL_LABEL } from './deployment.ts';
 import { dropLimits } from './limits.ts';
+import { endOf } from './jobs/job-end.ts';
+import { followJobs, initialJobsState, isRecorded } from './jobs/jobs.ts';
 import { runsJobs } from './jobs/jobs-step.ts';
 import { deleteJob, isOwnJob } from './jobs/task-jobs.ts';
 import { findDeployment } from './find-deployment.ts';
@@ -36,6 +41,8 @@ export const FINALIZER = 'millrace.dev/workers';
 const FINALIZE_TIMEOUT_MS = 30_000;
 const ANSWER_TIMEOUT_MS = 5_000;
 const RETRY_MS = 1_000;
+/** Over the workers of a queue: another one may appear in a list that changes while it is read. */
+const MOST_PASSES = 5;
 const MOST_MARKS = 10_000;
 /** Limit of a worker's name, bytes. */
 const LONGEST_NAME = 1_024;
@@ -138,14 +145,40 @@ async function removeLimits({ pool, redis: link }: FinalizeInput): Promise<void>
   await within(ANSWER_TIMEOUT_MS, dropping, 'removing limits').catch(() => undefined);
 }
 
-/** Deletes the Jobs, pods first. `false` if they are gone. */
-async function jobsRemain({ api, pool, signal }: FinalizeInput): Promise<boolean> {
+/** Deletes the Jobs, pods first, when the ends of those that have ended are recorded. `false` if they are gone. */
+async function jobsRemain(input: FinalizeInput): Promise<boolean> {
+  const { api, pool, waitedMs, signal } = input;
   const { namespace, name } = pool.metadata;
   const selection = { namespace, labelSelector: `${POOL_LABEL}=${name}` };
-  const found = await listAll(api, JOBS, selection, signal);
-  const own = found.filter((job) => isOwnJob(pool, job));
-  for (const job of own) if (!job.metadata.deletionTimestamp) await deleteJob({ api, signal }, job);
-  return own.length > 0;
+  const patient = waitedMs < FINALIZE_TIMEOUT_MS;
+  try {
+    const found = await listAll(api, JOBS, selection, signal);
+    const own = found.filter((job) => isOwnJob(pool, job));
+    if (patient && !(await recordEnds(input, own))) return true;
+    for (const job of own) if (!job.metadata.deletionTimestamp) await deleteJob({ api, signal }, job);
+    return own.length > 0;
+  } catch (error) {
+    // without the right to delete Jobs, the garbage collector does it when the pool is gone
+    if (error instanceof KubeError && error.refused) return patient;
+    throw error;
+  }
+}
+
+/** Records how Jobs have ended while no controller was there, or no Redis. `false` if that is to be tried again. */
+async function recordEnds(
+  { api, pool, redis: link, signal }: FinalizeInput,
+  own: readonly Job[],
+): Promise<boolean> {
+  const jobs = own.filter((job) => endOf(job) && !isRecorded(job) && !job.metadata.deletionTimestamp);
+  if (jobs.length === 0) return true;
+  if (!link) return false;
+  const base = { api, pool, place: link.place ?? '', signal, random: Math.random, now: 0 };
+  const state = initialJobsState();
+  const following = followJobs({ ...base, link, jobs: own, starts: false }, state);
+  return within(FINALIZE_TIMEOUT_MS, following, 'recording the ends of Jobs').then(
+    () => state.failing.size === 0,
+    () => false,
+  );
 }
 
 /** Deletes the Deployment, pods first. `false` if it is gone, or was never this pool's. */
@@ -182,19 +215,29 @@ async function returnTasks({ pool, redis: link }: FinalizeInput): Promise<number
   let returned = 0;
   for (const keys of queues) {
     const redis = sampler.redisOf(keys);
-    const workers = await within(ANSWER_TIMEOUT_MS, listWorkers(redis, keys), 'the list of workers');
-    for (const { id: worker, pool: owner } of workers) {
-      if (owner !== mine) continue;
-      const [record] = await within(
-        ANSWER_TIMEOUT_MS,
-        readWorkerRecords(redis, [{ keys, worker }]),
-        'CLIENT LIST',
-      );
-      const graveMs = record?.connected === false ? 0 : undefined;
-      const reaped = reap(redis, keys, worker, 'any', 'displaced', graveMs);
-      returned += (await within(ANSWER_TIMEOUT_MS, reaped, 'reap')) ?? 0;
+    for (let pass = 0; pass < MOST_PASSES; pass++) {
+      const listing = listAllWorkers(redis, keys);
+      const all = await within(ANSWER_TIMEOUT_MS, listing, 'the list of workers');
+      const workers = all.filter(({ pool: owner }) => owner === mine);
+      if (workers.length === 0) break;
+      returned += await returnFrom(redis, keys, workers);
     }
     returned += await within(ANSWER_TIMEOUT_MS, rejoin(redis, keys), 'rejoin');
+  }
+  return returned;
+}
+
+async function returnFrom(redis: Redis, keys: QueueKeys, workers: readonly WorkerEntry[]): Promise<number> {
+  let returned = 0;
+  for (const { id: worker } of workers) {
+    const [record] = await within(
+      ANSWER_TIMEOUT_MS,
+      readWorkerRecords(redis, [{ keys, worker }]),
+      'CLIENT LIST',
+    );
+    const graveMs = record?.connected === false ? 0 : undefined;
+    const reaped = reap(redis, keys, worker, 'any', 'displaced', graveMs);
+    returned += (await within(ANSWER_TIMEOUT_MS, reaped, 'reap')) ?? 0;
   }
   return returned;
 }

@@ -4,11 +4,12 @@
  *
  * Resolves a pool's address, including Secrets, to the sampler of its Redis, and caches it for a while.
  */
+import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { queuesOf, type WorkerPool, type WorkerPoolSpec } from '../../kube/workerpool.ts';
 import { keyOf } from '../../kube/watch.ts';
 import type { HostGuard } from '../../queue/connection/address.ts';
-import type { RedisAddress } from '../../queue/connection/connection.ts';
+import { addressName, type RedisAddress } from '../../queue/connection/connection.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
 import type { Source } from '../../queue/sources/source.ts';
 import type { SourceSpec } from '../../kube/source-spec.ts';
@@ -43,6 +44,8 @@ export interface ConnectDeps {
 /** Secrets change without notice: they are read again at this interval, and at the shorter one while Redis is unreachable. */
 const ADDRESS_MS = 60_000;
 const ADDRESS_TROUBLE_MS = 5_000;
+/** Of the digest of an address, hex digits. */
+const PLACE_LENGTH = 16;
 
 /** The link to a pool's queues, with the spec and address that it was made from. */
 export interface Linked {
@@ -120,7 +123,7 @@ export async function connectPool(
     partitions: partitions.served,
     records: there(queueKeys(spec.queue, spec.result)),
   };
-  const link = { sampler, queues, source, ...parts };
+  const link = { sampler, queues, source, place: placeOf(address), ...parts };
   state.linked = { of, address, at, link, source: spec.source };
   return link;
 }
@@ -137,6 +140,10 @@ function addressNow(
   const before = linked?.of.startsWith(`${pool.metadata.uid} `) ? linked : undefined;
   state.trial = before && beginTrial(deps, { key: keyOf(pool), before, wanted, running: state.trial });
   return before && state.trial ? before.address : wanted;
+}
+
+function placeOf(address: RedisAddress): string {
+  return createHash('sha256').update(addressName(address)).digest('hex').slice(0, PLACE_LENGTH);
 }
 
 function keysOf(spec: WorkerPoolSpec, partitions: Partitions): QueueKeys[] {

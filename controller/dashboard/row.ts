@@ -150,6 +150,8 @@ export function conditionsOf({ spec, status }: WorkerPool, showTasks: boolean): 
   return views.toSorted((a, b) => Number(b.bad) - Number(a.bad));
 }
 
+const HIDING: ReadonlySet<string> = new Set(['WorkersFailing', 'JobsFailing']);
+
 /** Messages that quote a task, or what the container of one task says. */
 function withoutTask(
   { type, is, reason, message }: Record<'type' | 'is' | 'reason' | 'message', string>,
@@ -157,7 +159,7 @@ function withoutTask(
 ): string {
   if (type === 'PoisonTasks' && is === 'True')
     return 'A task was given up because no worker survived it: see the dead letters.';
-  if (runsJobs && type === 'Ready' && is === 'False' && reason === 'WorkersFailing')
+  if (runsJobs && type === 'Ready' && is === 'False' && HIDING.has(reason))
     return 'Jobs do not come, do not start, or cannot be recorded: the condition Ready of the pool says why.';
   return message;
 }

@@ -252,7 +252,7 @@ async function decideAndRunJobs(context: ReconcileContext, before: Progress): Pr
   const key = keyOf(pool);
   const target = jobsTarget(pool);
   try {
-    const { step, done } = await jobsStep(
+    const { step, done, trouble } = await jobsStep(
       {
         api,
         pool,
@@ -275,7 +275,7 @@ async function decideAndRunJobs(context: ReconcileContext, before: Progress): Pr
     if (Object.values(done).some((names) => names.length > 0))
       log.info({ pool: key, ...done }, 'Jobs were created, or their ends recorded');
     state.decide.memory = step.decision.memory;
-    return { ...before, target, step };
+    return { ...before, target, step, trouble: before.trouble ?? trouble };
   } catch (error) {
     const trouble = before.trouble ?? troubleOf(error);
     if (!trouble) throw error;

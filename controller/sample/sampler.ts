@@ -55,6 +55,8 @@ export interface Sampler extends AsyncDisposable {
 export interface QueueLink {
   readonly sampler: Sampler;
   readonly queues: readonly QueueKeys[];
+  /** Another one for another Redis: a digest of its address. Credentials are no part of it. */
+  readonly place?: string;
   /** The numbers of partitions whose lists these are; only of a pool that has, or is leaving, partitions. */
   readonly partitions?: readonly number[] | undefined;
   /** Beside which the pool's records are kept, if not beside the first queue: of partitions, the list without a number. */

@@ -2,10 +2,12 @@
 --
 -- KEYS  1 workers  2 load
 -- ARGV  1 prefix of the keys of workers' hashes  2 maximum number of workers  3 maximum length of a text, bytes
+--       4 workers to pass over
 -- Returns  for each, by the end of its lease: {id, end of its lease in ms, epoch, state, concurrency, version, started, pool,
 --          tasks in flight}; '' for a missing field
 local longest = tonumber(ARGV[3])
-local leases = redis.call('ZRANGE', KEYS[1], 0, tonumber(ARGV[2]) - 1, 'WITHSCORES')
+local from = tonumber(ARGV[4])
+local leases = redis.call('ZRANGE', KEYS[1], from, from + tonumber(ARGV[2]) - 1, 'WITHSCORES')
 local found = {}
 for i = 1, #leases, 2 do
   local about = redis.call('HMGET', ARGV[1] .. leases[i], 'epoch', 'state', 'concurrency', 'version', 'started', 'pool')

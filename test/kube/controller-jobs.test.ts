@@ -2,17 +2,23 @@
  * Pools that run a Job for each task, with a real API server, Kubernetes' own Job controller and a real Redis. How pods end is
  * played, as there is no kubelet.
  */
+import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { initialJobsState, startJobs } from '../../controller/act/jobs/jobs.ts';
+import { createJob } from '../../controller/act/jobs/task-jobs.ts';
+import { createSampler } from '../../controller/sample/sampler.ts';
 import { createKubeApi } from '../../kube/client.ts';
-import { POOLS, type ObjectRef } from '../../kube/resources.ts';
+import { JOBS, POOLS, type ObjectRef } from '../../kube/resources.ts';
 import type { Job } from '../../kube/wire.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import { readDeadLetters } from '../../queue/dead-letter-format.ts';
 import { queueKeys } from '../../queue/keys.ts';
+import { holdTask, readHeldTask } from '../../queue/outcomes/held-task.ts';
 import { openQueue } from '../../queue/queue.ts';
 import { eventually } from '../support/eventually.ts';
 import { jobPods, startJobController } from '../support/job-pods.ts';
 import { millrace } from '../support/millrace.ts';
+import { startRedis } from '../support/redis.ts';
 import { useStage } from '../support/stage.ts';
 import { conditionText, poolManifest, type Json } from '../support/world.ts';
 
@@ -234,6 +240,135 @@ describe.concurrent('a Job for each task', () => {
     await eventually(async () => expect(await jobs()).toEqual([]));
   });
 
+  test('a pool that is moved to another Redis, or queue, kills no Job, and records what ends when it is back', async () => {
+    await using other = await startRedis();
+    const far = other.client();
+    const { push, podOf, jobs, edit, end, result, pool, keys } = await create();
+    await push('t');
+    const { metadata } = await podOf('t');
+    await edit({ redis: { url: other.url } });
+    await far.lpush(keys.queue, 'there');
+    await podOf('there');
+    expect((await podOf('t')).metadata.uid).toBe(metadata.uid);
+    expect((await jobs()).map((one) => one.metadata.deletionTimestamp)).toEqual([undefined, undefined]);
+    await end('there', { message: 'in the other one' });
+    await end('t', { message: 'hours of work' });
+    await eventually(async () =>
+      expect(conditionText(await pool(), 'Ready')).toMatch(
+        /Job videos-\w{8} has ended, and its task is in the Redis that the pool had when it began/,
+      ),
+    );
+    await eventually(async () => expect(await far.hget(keys.result, 'there')).toBe('in the other one'));
+    expect(await far.hget(keys.result, 't')).toBeNull();
+    await edit({ redis: { url: stage.world.redis.url } });
+    await eventually(async () => expect(await result('t')).toBe('hours of work'));
+
+    await push('second');
+    const second = await podOf('second');
+    await edit({ queue: `${keys.queue}-new` });
+    await stage.redis.lpush(`${keys.queue}-new`, 'in the new queue');
+    await podOf('in the new queue');
+    expect((await podOf('second')).metadata.uid).toBe(second.metadata.uid);
+    await end('second', { message: 'from the old queue' });
+    await eventually(async () => expect(await result('second')).toBe('from the old queue'));
+  });
+
+  test('a queue with more than 1,000 workers: ends are recorded, and a deleted pool leaves no task', async () => {
+    const { push, podOf, end, result, keys, ref, jobs } = await create();
+    const [seconds] = await stage.redis.time();
+    const before = Array.from({ length: 1_100 }, (_, at) => [(Number(seconds) + 3_600) * 1_000, `w${at}`]);
+    await stage.redis.zadd(keys.workers, ...before.flat());
+    await push('ends', 'goes on');
+    await podOf('goes on');
+    await end('ends', { message: 'there' });
+    await eventually(async () => expect(await result('ends')).toBe('there'));
+    expect(await jobs()).toHaveLength(2);
+    await stage.world.objects.remove(POOLS, ref);
+    await eventually(async () => expect(await stage.redis.lrange(keys.queue, 0, -1)).toEqual(['goes on']));
+  });
+
+  test('one task that cannot be settled stops no other one, is told of, and settled later', async () => {
+    const { push, podOf, end, result, keys, pool } = await create();
+    const [part, key] = ['{"id":"part","batch":{"id":"b","size":2}}', keys.batch('b')];
+    await push(part);
+    await podOf(part);
+    await stage.redis.del(key);
+    await stage.redis.set(key, 'no hash');
+    await end(part, { message: 'of a batch' });
+    await eventually(async () =>
+      expect(conditionText(await pool(), 'Ready')).toMatch(
+        /^False JobsFailing Job videos-\w{8} cannot be brought further: .*WRONGTYPE/,
+      ),
+    );
+    await push('other');
+    await end('other', { message: 'fine' });
+    await eventually(async () => expect(await result('other')).toBe('fine'));
+    await stage.redis.del(key);
+    await eventually(async () => expect(await result('part')).toBe('of a batch'));
+    await eventually(async () => expect(conditionText(await pool(), 'Ready')).toMatch(/^True/));
+  });
+
+  test("a Job that is not the pool's own is left alone", async () => {
+    const { push, podOf, end, result, jobs, ref } = await create();
+    await push('t');
+    await podOf('t');
+    const [job] = await jobs();
+    const { name, labels = {}, annotations = {} } = job?.metadata ?? {};
+    const template = { spec: { restartPolicy: 'Never', containers: [{ name: 'main', image: 'x' }] } };
+    const copy = {
+      metadata: { name: `${name}-debug`, labels, annotations },
+      spec: { suspend: true, template },
+    };
+    await stage.world.objects.create(JOBS, ref.namespace, copy);
+    await push('next');
+    await end('next', { message: 'done' });
+    await eventually(async () => expect(await result('next')).toBe('done'));
+    expect((await jobs()).find((one) => one.metadata.name === `${name}-debug`)?.metadata).toMatchObject({
+      labels,
+    });
+    expect((await jobs()).every((one) => one.metadata.deletionTimestamp === undefined)).toBe(true);
+  });
+
+  test('tasks that start no Job use up no room, and one that was taken before does not expire', async () => {
+    const { keys, ref, pool: read, jobs } = await create({ mode: 'Paused' });
+    const pool = await read();
+    const address = { url: stage.world.redis.url };
+    await using sampler = createSampler({
+      address,
+      onSample: () => undefined,
+      log: pino({ level: 'silent' }),
+    });
+    const late = '{"id":"late","millrace":{"expiresAt":1000000000000}}';
+    await stage.redis.lpush(keys.queue, late, late, late, 'a', 'b');
+    await stage.redis.lmove(keys.queue, keys.queue, 'RIGHT', 'LEFT');
+    const link = { sampler, queues: [keys] };
+    const input = {
+      api: createKubeApi(stage.world.transport),
+      pool,
+      link,
+      place: '',
+      jobs: [],
+      starts: true,
+      random: Math.random,
+      now: 0,
+      signal: AbortSignal.timeout(60_000),
+    };
+    const started = await startJobs(input, 2, initialJobsState());
+    expect(started).toMatchObject({ refused: undefined, more: false });
+    expect(started.created).toHaveLength(2);
+
+    await stage.redis.lpush(keys.queue, late);
+    const redis = sampler.redisOf(keys);
+    expect(await holdTask(redis, keys, 'job/videos-again', 60_000, { pool: `${ref.namespace}/videos` })).toBe(
+      true,
+    );
+    const held = await readHeldTask(redis, keys, 'job/videos-again', 100_000);
+    if (!held) throw new Error('nothing is held');
+    const made = await createJob(input, 'videos-again', { redis, keys, held }, 'before');
+    expect(made.kind).toBe('created');
+    expect((await jobs()).map((one) => one.metadata.name)).toContain('videos-again');
+  });
+
   test('the end of a pool ends its Jobs and puts their tasks back', async () => {
     const { push, podOf, jobs, keys, ref } = await create();
     await push('a', 'b');
@@ -266,4 +401,17 @@ test('what ends while no controller is there is recorded by the next one, and no
   await eventually(async () => expect(await result('goes on')).toBe('still here'));
   expect(started.size).toBe(4);
   await eventually(async () => expect(await stage.redis.zcard(keys.workers)).toBe(0));
+});
+
+test('what has ended while no controller was there is recorded before its pool is removed', async () => {
+  const { push, podOf, end, jobs, result, ref, keys } = await create();
+  await push('ends', 'goes on');
+  for (const task of ['ends', 'goes on']) await podOf(task);
+  await stage.controller.kill();
+  await end('ends', { message: 'at night' });
+  await eventually(async () => expect(unfinished(await jobs())).toHaveLength(1), LEASES);
+  await stage.world.objects.remove(POOLS, ref);
+  await stage.startController();
+  await eventually(async () => expect(await stage.redis.lrange(keys.queue, 0, -1)).toEqual(['goes on']));
+  expect(await result('ends')).toBe('at night');
 });

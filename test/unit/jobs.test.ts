@@ -30,7 +30,14 @@ function pool(spec: Partial<WorkerPoolSpecInput> = {}): WorkerPool {
   };
 }
 
-const task = { name: 'videos-bcdfghjk', queue: 'a$(HOME)', id: 'v1', raw: '{"id":"v1"}', attempt: 2 };
+const task = {
+  name: 'videos-bcdfghjk',
+  queue: 'a$(HOME)',
+  id: 'v1',
+  raw: '{"id":"v1"}',
+  attempt: 2,
+  place: 'abc',
+};
 
 describe('the Job', () => {
   test('has one pod that is not restarted, belongs to the pool, and fails with its pod unless that was taken away', () => {

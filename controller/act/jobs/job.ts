@@ -13,8 +13,12 @@ import { labelsOf, ownerReferenceOf } from '../deployment.ts';
 import { withPodDefaults } from '../pod-defaults.ts';
 
 /** On a Job: the queue that its task is from, and the id of that. */
-const QUEUE_ANNOTATION = 'millrace.dev/queue';
+export const QUEUE_ANNOTATION = 'millrace.dev/queue';
 export const TASK_ID_ANNOTATION = 'millrace.dev/task-id';
+/** On a Job: in which Redis its task is, `place` of the pool's link. */
+export const PLACE_ANNOTATION = 'millrace.dev/redis';
+/** On a Job: its end is recorded in Redis. */
+export const RECORDED_ANNOTATION = 'millrace.dev/recorded';
 /** On its pod: the whole task. */
 export const TASK_ANNOTATION = 'millrace.dev/task';
 /** Where a container's result is, if it names no other file. */
@@ -40,6 +44,8 @@ export interface JobTask {
   /** Of the Job. */
   readonly name: string;
   readonly queue: string;
+  /** Of the Redis with that queue, as `QueueLink` has it. */
+  readonly place: string;
   readonly id: string;
   readonly raw: string;
   /** 1 for the first one. */
@@ -86,6 +92,7 @@ export function jobOf(pool: WorkerPool, task: JobTask): NewJob {
       labels,
       annotations: {
         [QUEUE_ANNOTATION]: task.queue,
+        [PLACE_ANNOTATION]: task.place,
         [TASK_ID_ANNOTATION]: task.id.slice(0, LONGEST_ID),
       },
       ownerReferences: [ownerReferenceOf(pool)],

@@ -14,6 +14,7 @@ import { isActivePod, isTerminatingPod } from '../ownership.ts';
 import { podFailureOf } from '../pod-failures.ts';
 import { noPasses } from '../scale-in.ts';
 import { delayUntil, soonest, type Step } from '../step.ts';
+import { failingIn } from './failing.ts';
 import { endOf } from './job-end.ts';
 import {
   followJobs,
@@ -23,8 +24,9 @@ import {
   type JobsState,
   type Started,
 } from './jobs.ts';
+import { isOwnJob } from './task-jobs.ts';
 
-export interface JobsStepInput extends Omit<JobsInput, 'starts' | 'link'> {
+export interface JobsStepInput extends Omit<JobsInput, 'starts' | 'link' | 'place'> {
   /** `undefined` while the address of the pool's Redis is not resolved. */
   readonly link: JobsInput['link'] | undefined;
   readonly policy: Policy;
@@ -40,11 +42,25 @@ export interface JobsStepInput extends Omit<JobsInput, 'starts' | 'link'> {
   readonly around: <T>(work: () => T) => T;
 }
 
+/** What a person is to be told of single Jobs, while the others go on. */
+export interface JobsTrouble {
+  readonly reason: string;
+  readonly message: string;
+}
+
 /** What happened in a step, for the log. */
 export type JobsDone = Pick<Followed, 'created' | 'recorded' | 'deleted'>;
 
 const REFUSED_RETRY_MS = 5_000;
-const none: Followed = { running: 0, created: [], recorded: [], deleted: [], refused: undefined };
+const none: Followed = {
+  running: 0,
+  apart: 0,
+  created: [],
+  recorded: [],
+  deleted: [],
+  refused: undefined,
+  leftBehind: undefined,
+};
 
 export function runsJobs({ spec }: Pick<WorkerPool, 'spec'>): boolean {
   return spec.runAs === RunAs.Job;
@@ -66,7 +82,7 @@ export function jobsTarget({
 export async function jobsStep(
   input: JobsStepInput,
   state: JobsState,
-): Promise<{ readonly step: Step; readonly done: JobsDone }> {
+): Promise<{ readonly step: Step; readonly done: JobsDone; readonly trouble: JobsTrouble | undefined }> {
   const { pool, link, policy, sampled, dryRun, jobs, now, wall } = input;
   checkSlots(pool);
   const { generation } = pool.metadata;
@@ -76,31 +92,42 @@ export async function jobsStep(
   const starts = !dryRun && !policy.paused && !state.refused;
   const reads = link && sampled.kind === 'known';
   const followed = reads
-    ? await followJobs({ ...input, link, starts }, state)
-    : { ...none, running: jobs.filter((job) => !endOf(job)).length };
-  const decision = decideOn(input, followed.running);
-  const room = Math.min(decision.desired, decision.bounds.maxReplicas) - followed.running;
+    ? await followJobs({ ...input, link, place: link.place ?? '', starts }, state)
+    : { ...none, running: jobs.filter((job) => isOwnJob(pool, job) && !endOf(job)).length };
+  const { running, apart } = followed;
+  const decision = decideOn(input, running - apart);
+  const room = Math.min(decision.desired - (running - apart), decision.bounds.maxReplicas - running);
   const started: Started =
     reads && starts && room > 0 && followed.refused === undefined
-      ? await startJobs({ ...input, link, starts }, room)
+      ? await startJobs({ ...input, link, place: link.place ?? '', starts }, room, state)
       : { created: [], refused: followed.refused, more: false };
   if (started.refused !== undefined)
     state.refused = { why: started.refused, until: now + REFUSED_RETRY_MS, generation };
+  const refused = state.refused && `a Job cannot be created: ${state.refused.why}`;
+  const failing = failingIn(state.failing);
   const from = followed.running - followed.created.length;
   const to = followed.running + started.created.length;
   const step: Step = {
-    replicas: replicasOf(input, from, state.refused?.why),
+    replicas: replicasOf(input, from, refused),
     decision,
     scaled: to > from ? { from, to } : undefined,
     held: undefined,
     kept: { ...noPasses, elsewhere: 0 },
     requeueInMs: soonest(
       delayUntil(decision.decideAgainAt, wall),
-      state.refused ? Math.max(0, state.refused.until - now) : started.more ? 0 : undefined,
+      soonest(
+        state.refused ? Math.max(0, state.refused.until - now) : started.more ? 0 : undefined,
+        failing && Math.max(0, failing.until - now),
+      ),
     ),
   };
-  const { recorded, deleted } = followed;
-  return { step, done: { created: [...followed.created, ...started.created], recorded, deleted } };
+  const { recorded, deleted, leftBehind } = followed;
+  const trouble = failing
+    ? { reason: 'JobsFailing', message: failing.why }
+    : leftBehind === undefined
+      ? undefined
+      : { reason: 'JobsLeftBehind', message: leftBehind };
+  return { step, trouble, done: { created: [...followed.created, ...started.created], recorded, deleted } };
 }
 
 /** The controller settles a task and its result in one step. */
@@ -124,7 +151,7 @@ function decideOn(input: JobsStepInput, current: number): Decision {
   return around(() => decide(rules, sample, current, memory, now, current, wall));
 }
 
-function replicasOf({ pods }: JobsStepInput, running: number, refused: string | undefined): Step['replicas'] {
+function replicasOf({ pods }: JobsStepInput, running: number, trouble: string | undefined): Step['replicas'] {
   const own = pods.filter(({ metadata }) =>
     metadata.ownerReferences?.some(({ controller, kind }) => controller && kind === 'Job'),
   );
@@ -137,7 +164,7 @@ function replicasOf({ pods }: JobsStepInput, running: number, refused: string | 
     existing: running,
     ready: ready.length,
     terminating: own.filter(isTerminatingPod).length,
-    trouble: refused === undefined ? podFailureOf(active) : `a Job cannot be created: ${refused}`,
+    trouble: trouble ?? podFailureOf(active),
     rollingOut: false,
   };
 }

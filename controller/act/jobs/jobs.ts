@@ -5,11 +5,11 @@
  * Which tasks have a Job is in Redis and nowhere else: the workers of the pool that are called `job/NAME`. The controller remembers
  * nothing that it could not read again.
  */
-import type { Job } from '../../../kube/wire.ts';
+import { JOB_TTL_S } from '../../../kube/defaults.ts';
 import { KubeError } from '../../../kube/errors.ts';
-import { keyOf } from '../../../kube/watch.ts';
+import type { Job } from '../../../kube/wire.ts';
 import type { WorkerPool } from '../../../kube/workerpool.ts';
-import type { QueueKeys } from '../../../queue/keys.ts';
+import { queueKeys, type QueueKeys } from '../../../queue/keys.ts';
 import {
   cancelNames,
   findCancelled,
@@ -17,15 +17,13 @@ import {
   readHeldTask,
   type HolderFields,
 } from '../../../queue/outcomes/held-task.ts';
-import { listWorkers } from '../../../queue/workers/list-workers.ts';
-import { reap } from '../../../queue/workers/reap.ts';
-import { renewLease } from '../../../queue/workers/renew.ts';
 import { parseDuration } from '../../../runtime/duration.ts';
 import { version } from '../../../runtime/version.ts';
-import { JOB_TTL_S } from '../../../kube/defaults.ts';
 import type { QueueLink } from '../../sample/sampler.ts';
+import { alone, type FailingJobs } from './failing.ts';
+import { readHolder, readHolders, type HeldJob, type KnownHolders } from './holders.ts';
 import { endOf } from './job-end.ts';
-import { jobName } from './job.ts';
+import { jobName, PLACE_ANNOTATION, QUEUE_ANNOTATION, RECORDED_ANNOTATION } from './job.ts';
 import {
   cancelJob,
   createJob,
@@ -38,13 +36,14 @@ import {
   READ_BYTES,
   recordEnd,
   release,
+  type Created,
   type Holder,
   type JobsInput as TaskInput,
 } from './task-jobs.ts';
 
 export interface JobsState {
-  /** What was read of each holder, by its name; it saves reading it again. */
-  readonly holders: Map<string, KnownHolder>;
+  readonly holders: KnownHolders;
+  readonly failing: FailingJobs;
   /** The last refusal of a Job, and until when none is created for that, ms of the elapsed clock. */
   refused:
     | { readonly why: string; readonly until: number; readonly generation: number | undefined }
@@ -52,15 +51,7 @@ export interface JobsState {
 }
 
 export function initialJobsState(): JobsState {
-  return { holders: new Map(), refused: undefined };
-}
-
-interface KnownHolder {
-  readonly epoch: number;
-  /** What its task may be cancelled by. */
-  readonly names: readonly (string | Buffer)[];
-  /** ms of the elapsed clock. */
-  readonly renewedAt: number;
+  return { holders: new Map(), failing: new Map(), refused: undefined };
 }
 
 export interface JobsInput extends TaskInput {
@@ -76,12 +67,16 @@ export interface JobsInput extends TaskInput {
 export interface Followed {
   /** Jobs that have not ended, those included that are being deleted. */
   readonly running: number;
+  /** Those of them whose tasks are in no queue that the pool has now, and so in no sample. */
+  readonly apart: number;
   /** Names of Jobs by what became of them in this call. */
   readonly created: readonly string[];
   readonly recorded: readonly string[];
   readonly deleted: readonly string[];
   /** Why a Job could not be created, human-readable. */
   readonly refused: string | undefined;
+  /** One whose end cannot be recorded here, and why, human-readable. */
+  readonly leftBehind: string | undefined;
 }
 
 export interface Started {
@@ -91,49 +86,100 @@ export interface Started {
   readonly more: boolean;
 }
 
-const RENEW_MS = 600_000;
-/** Jobs that one call starts. */
+/** Tasks that one call takes, whether they get a Job or not. */
 const MOST_STARTS = 50;
+/** Jobs of which the tasks are read at once. */
+const AT_ONCE = 100;
 
-type Notes = { -readonly [K in 'created' | 'recorded' | 'deleted']: string[] } & { refused?: string };
+const LEFT_BEHIND =
+  'its task is in the Redis that the pool had when it began, where nothing can be recorded now: give the pool that Redis again until this is done, or delete the Job to give its result up';
 
-/** Rejects if Redis or the API server fails: what was done until then is not done again. */
+type Notes = { -readonly [K in 'created' | 'recorded' | 'deleted']: string[] } & {
+  refused?: string;
+  leftBehind?: string;
+};
+
+/** Rejects if Redis or the API server fails: what was done until then is not done again. One Job that fails stops no other one. */
 export async function followJobs(input: JobsInput, state: JobsState): Promise<Followed> {
-  const { link, jobs } = input;
+  const { link, pool, now } = input;
+  const jobs = input.jobs.filter((job) => isOwnJob(pool, job));
   const byName = new Map(jobs.map((job) => [job.metadata.name, job]));
   const notes: Notes = { created: [], recorded: [], deleted: [] };
   const running = new Set<string>();
   const held = new Set<string>();
+  const step = async (name: string, work: () => Promise<boolean>): Promise<void> => {
+    if (await alone(state.failing, { name, now }, true, work)) running.add(name);
+  };
+  const follow = async (one: HeldJob): Promise<void> => {
+    if (held.has(one.name)) return;
+    held.add(one.name);
+    await step(one.name, () => followOne(input, one, byName.get(one.name), notes));
+  };
   for (const keys of link.queues)
-    for (const one of await readHolders(input, keys, state)) {
-      held.add(one.name);
-      if (await followOne(input, one, byName.get(one.name), notes)) running.add(one.name);
-    }
+    for (const one of await readHolders(input, keys, state.holders)) await follow(one);
+  const rest = jobs.filter((job) => !held.has(job.metadata.name) && !(endOf(job) && isRecorded(job)));
+  for (let at = 0; at < rest.length; at += AT_ONCE) {
+    const some = rest.slice(at, at + AT_ONCE);
+    const found = await Promise.all(some.map((job) => findHolders(input, state, job)));
+    for (const one of found.flat()) await follow(one);
+    for (const job of some)
+      if (!held.has(job.metadata.name)) await step(job.metadata.name, () => followUnheld(input, job, notes));
+  }
   for (const worker of state.holders.keys())
     if (!held.has(worker.slice(HOLDER_PREFIX.length))) state.holders.delete(worker);
-  for (const job of jobs) {
-    if (held.has(job.metadata.name)) continue;
-    if (await followUnheld(input, job, notes)) running.add(job.metadata.name);
-  }
-  const { refused, ...done } = notes;
-  return { running: running.size, ...done, refused };
+  for (const name of state.failing.keys())
+    if (!held.has(name) && !byName.has(name)) state.failing.delete(name);
+  const apart = jobs.filter((job) => running.has(job.metadata.name) && isApart(input, job)).length;
+  return { refused: undefined, leftBehind: undefined, ...notes, running: running.size, apart };
 }
 
-/** A task that is held for a Job of this name. */
-interface HeldJob {
-  readonly name: string;
-  readonly isCancelled: boolean;
-  /** Resolves to `undefined` if nobody holds it any more. */
-  readonly read: () => Promise<Holder | undefined>;
+/** Looks for the task of this Job itself: lists of thousands change while they are read, and the pool may have left its queue. */
+async function findHolders(input: JobsInput, state: JobsState, job: Job): Promise<HeldJob[]> {
+  if (isElsewhere(input, job)) return [];
+  const queues = queuesOfJob(input, job);
+  return (
+    await Promise.all(queues.map((keys) => readHolder(input, keys, state.holders, job.metadata.name)))
+  ).flat();
+}
+
+/** Those of the pool, and the one that its task is from, if the pool had that before. */
+function queuesOfJob({ link, pool }: JobsInput, { metadata }: Job): readonly QueueKeys[] {
+  const queue = metadata.annotations?.[QUEUE_ANNOTATION];
+  if (queue === undefined || link.queues.some((keys) => keys.queue === queue)) return link.queues;
+  return [...link.queues, queueKeys(queue, pool.spec.result)];
+}
+
+/** Its task is where the pool cannot reach it: in a Redis that it had before. */
+function isElsewhere(input: JobsInput, job: Job): boolean {
+  if (!isInPlace(input, job)) return true;
+  // in a Redis Cluster, a queue that is not the pool's may have no slot in common with its results
+  return isApart(input, job) && input.pool.spec.redis.cluster !== undefined;
+}
+
+/** Its task is in no queue that the pool has now. */
+function isApart(input: JobsInput, job: Job): boolean {
+  const queue = job.metadata.annotations?.[QUEUE_ANNOTATION];
+  if (!isInPlace(input, job)) return true;
+  return queue !== undefined && !input.link.queues.some((keys) => keys.queue === queue);
+}
+
+function isInPlace({ place }: JobsInput, { metadata }: Job): boolean {
+  return (metadata.annotations?.[PLACE_ANNOTATION] ?? place) === place;
+}
+
+/** Its outcome is in Redis, and nothing more is to be read from it. */
+export function isRecorded({ metadata }: Job): boolean {
+  return metadata.annotations?.[RECORDED_ANNOTATION] !== undefined;
 }
 
 /** `known`: the Job as the watch has it. Resolves to whether it goes on. */
 async function followOne(
   input: JobsInput,
-  { name, isCancelled, read }: HeldJob,
+  { name, isCancelled, read, failure }: HeldJob,
   known: Job | undefined,
   notes: Notes,
 ): Promise<boolean> {
+  if (failure) throw failure;
   // the watch may be behind, and a Job is not to be created twice
   const job = known ?? (await findJob(input, name));
   const own = job && isOwnJob(input.pool, job) ? job : undefined;
@@ -157,7 +203,7 @@ async function followOne(
     await release(holder);
     return false;
   }
-  const made = await createJob(input, name, holder);
+  const made = await createJob(input, name, holder, 'before');
   if (made.kind === 'created') notes.created.push(name);
   if (made.kind === 'refused') notes.refused = made.why;
   return made.kind === 'created';
@@ -168,97 +214,64 @@ async function followOne(
  * be that of no task, and the task itself waits again. Resolves to whether it goes on.
  */
 async function followUnheld(input: JobsInput, job: Job, notes: Notes): Promise<boolean> {
-  const { link } = input;
-  if (endOf(job)) {
-    await keepFor(input, job);
+  const { name, deletionTimestamp } = job.metadata;
+  if (isElsewhere(input, job)) {
+    if (!endOf(job)) return true;
+    notes.leftBehind ??= `Job ${name} has ended, and ${LEFT_BEHIND}`;
     return false;
   }
-  if (job.metadata.deletionTimestamp) return true;
-  const worker = HOLDER_PREFIX + job.metadata.name;
-  const known = await Promise.all(
-    link.queues.map((keys) => link.sampler.redisOf(keys).exists(keys.worker(worker))),
-  );
-  // a list of workers is not complete where there are thousands
-  if (known.some((found) => found > 0)) return true;
+  // the watch may be behind
+  const now = endOf(job) ? job : await findJob(input, name);
+  if (!now) return false;
+  if (endOf(now)) {
+    await keepFor(input, now);
+    return false;
+  }
+  if (deletionTimestamp) return true;
   await deleteJob(input, job);
-  notes.deleted.push(job.metadata.name);
+  notes.deleted.push(name);
   return true;
 }
 
 /** From here on Kubernetes may remove it: before, its result would have gone with it. */
-async function keepFor({ api, pool, signal }: JobsInput, { metadata, spec }: Job): Promise<void> {
-  if (spec?.ttlSecondsAfterFinished !== undefined || metadata.deletionTimestamp) return;
+async function keepFor({ api, pool, signal }: JobsInput, job: Job): Promise<void> {
+  const { metadata } = job;
+  if (isRecorded(job) || metadata.deletionTimestamp) return;
   const ref = { namespace: pool.metadata.namespace, name: metadata.name };
   const seconds = pool.spec.job?.ttlSecondsAfterFinished ?? JOB_TTL_S;
-  await api.jobs.setTtl(ref, seconds, { signal }).catch((error: unknown) => {
-    if (!(error instanceof KubeError && error.notFound)) throw error;
-  });
+  await api.jobs
+    .setTtl(ref, seconds, { annotations: { [RECORDED_ANNOTATION]: 'true' }, signal })
+    .catch((error: unknown) => {
+      if (!(error instanceof KubeError && error.notFound)) throw error;
+    });
 }
 
-/** The tasks of this queue that are held for Jobs of the pool; their leases are renewed. */
-async function readHolders(
-  { link, pool, now }: JobsInput,
-  keys: QueueKeys,
-  state: JobsState,
-): Promise<HeldJob[]> {
-  const redis = link.sampler.redisOf(keys);
-  const mine = keyOf(pool);
-  const workers = (await listWorkers(redis, keys)).filter(
-    ({ id, pool: owner, epoch }) => owner === mine && id.startsWith(HOLDER_PREFIX) && epoch > 0,
-  );
-  const holders: { id: string; names: readonly (string | Buffer)[] }[] = [];
-  for (const { id, epoch } of workers) {
-    let known = state.holders.get(id);
-    if (known?.epoch !== epoch || now - known.renewedAt >= RENEW_MS) {
-      const held = await readHeldTask(redis, keys, id, READ_BYTES);
-      if (!held) continue;
-      if (!held.delivery) {
-        // it was settled, or nothing was taken, and its controller got no further
-        await reap(redis, keys, id, held.epoch, 'leave');
-        continue;
-      }
-      await renewLease(redis, keys, id, held.epoch, LEASE_MS);
-      known = { epoch, names: cancelNames(held.delivery.raw), renewedAt: now };
-      state.holders.set(id, known);
-    }
-    holders.push({ id, names: known.names });
-  }
-  const all = holders.flatMap(({ names }) => names);
-  const marks = await findCancelled(redis, keys, all);
-  let at = 0;
-  return holders.map(({ id, names }) => {
-    const isCancelled = marks.slice(at, at + names.length).some(Boolean);
-    at += names.length;
-    const read = async (): Promise<Holder | undefined> => {
-      const held = await readHeldTask(redis, keys, id, READ_BYTES);
-      return held?.delivery && { redis, keys, held };
-    };
-    return { name: id.slice(HOLDER_PREFIX.length), isCancelled, read };
-  });
-}
-
-/** Takes up to `room` tasks, the most urgent ones first, and creates a Job for each. Rejects as `followJobs` does. */
-export async function startJobs(input: JobsInput, room: number): Promise<Started> {
-  const { pool, link, random } = input;
+/** Creates up to `room` Jobs, for the most urgent tasks first. Rejects as `followJobs` does. */
+export async function startJobs(input: JobsInput, room: number, state: JobsState): Promise<Started> {
+  const { pool, link, random, now } = input;
   const created: string[] = [];
   const fields = holderFields(pool);
-  for (let started = 0; started < Math.min(room, MOST_STARTS); started++) {
+  for (let tried = 0; created.length < room; tried++) {
+    if (tried === MOST_STARTS) return { created, refused: undefined, more: true };
     const name = jobName(pool.metadata.name, random);
     const holder = await takeNext(link, HOLDER_PREFIX + name, fields);
-    if (!holder) return { created, refused: undefined, more: false };
-    const { redis, keys, held } = holder;
-    const [isCancelled] = held.delivery
-      ? [(await findCancelled(redis, keys, cancelNames(held.delivery.raw))).some(Boolean)]
-      : [false];
-    if (isCancelled) {
-      await cancelJob(input, holder, undefined);
-      continue;
-    }
-    const made = await createJob(input, name, holder);
+    if (!holder) break;
+    // one that fails has its task, and is followed like those that there were
+    const made = await alone(state.failing, { name, now }, undefined, () => startOne(input, name, holder));
+    if (!made) break;
     if (made.kind === 'refused') return { created, refused: made.why, more: false };
     if (made.kind === 'created') created.push(name);
   }
-  return { created, refused: undefined, more: room > MOST_STARTS };
+  return { created, refused: undefined, more: false };
+}
+
+async function startOne(input: JobsInput, name: string, holder: Holder): Promise<Created> {
+  const { redis, keys, held } = holder;
+  if (!held.delivery) return { kind: 'gone' };
+  const marks = await findCancelled(redis, keys, cancelNames(held.delivery.raw));
+  if (!marks.some(Boolean)) return createJob(input, name, holder, 'now');
+  await cancelJob(input, holder, undefined);
+  return { kind: 'unfit' };
 }
 
 async function takeNext(

@@ -41,6 +41,8 @@ const MOST_BYTES = 512 * 1024 * 1024;
 export interface JobsInput {
   readonly api: KubeApi;
   readonly pool: WorkerPool;
+  /** Of the pool's Redis, as `QueueLink` has it. */
+  readonly place: string;
   /** From [0, 1). */
   readonly random: () => number;
   readonly signal: AbortSignal;
@@ -62,13 +64,21 @@ export type Created =
   /** Somebody else has settled it. */
   | { readonly kind: 'gone' };
 
-/** Creates the Job of a held task, or finds it. Rejects if that is to be tried again: the task stays held. */
-export async function createJob(input: JobsInput, name: string, holder: Holder): Promise<Created> {
-  const { api, pool, signal } = input;
+/**
+ * Creates the Job of a held task, or finds it. Rejects if that is to be tried again: the task stays held. `taken`: one that was taken
+ * before may have begun already, and so does not expire.
+ */
+export async function createJob(
+  input: JobsInput,
+  name: string,
+  holder: Holder,
+  taken: 'now' | 'before',
+): Promise<Created> {
+  const { api, pool, place, signal } = input;
   const { delivery } = holder.held;
   if (!delivery) return { kind: 'gone' };
   const { id } = taskHead(delivery.raw);
-  const { options, notRun } = await readTask(pool, holder, id);
+  const { options, notRun } = await readTask(pool, holder, id, taken);
   if (notRun) {
     const unreported = holder.held.isCut ? ({ unreported: true } as const) : {};
     await settle(holder, delivery.past.attempts, { kind: 'dead', ...notRun, ...unreported });
@@ -87,9 +97,13 @@ export async function createJob(input: JobsInput, name: string, holder: Holder):
   }
   const raw = delivery.raw.toString();
   const attempt = delivery.past.attempts + 1;
-  const manifest = jobOf(pool, { name, queue: holder.keys.queue, id: String(id), raw, attempt });
+  const manifest = jobOf(pool, { name, queue: holder.keys.queue, place, id: String(id), raw, attempt });
   try {
-    return { kind: 'created', job: await api.jobs.create(manifest, { signal }) };
+    const job = await api.jobs.create(manifest, { signal });
+    // of a policy of the cluster: its result would go with it, read or not
+    if (job.spec?.ttlSecondsAfterFinished !== undefined)
+      await api.jobs.setTtl({ namespace: pool.metadata.namespace, name }, null, { signal });
+    return { kind: 'created', job };
   } catch (error) {
     if (!(error instanceof KubeError)) throw error;
     if (error.alreadyExists) {
@@ -107,6 +121,7 @@ async function readTask(
   { spec }: WorkerPool,
   { redis, keys: { queue }, held: { delivery } }: Holder,
   id: string | Buffer,
+  taken: 'now' | 'before',
 ): Promise<ReadOptions> {
   if (!delivery) return {};
   const { raw, past } = delivery;
@@ -121,7 +136,7 @@ async function readTask(
     return notRun(`it cannot be a part of a batch: ${(error as Error).message}`);
   }
   // asked only for tasks that may say when they expire
-  const now = raw.includes('"millrace"') ? await redisNow(redis) : 0;
+  const now = taken === 'now' && raw.includes('"millrace"') ? await redisNow(redis) : 0;
   return readOptions({ id, value }, past, { queue, redisNow: () => now });
 }
 
