@@ -13,7 +13,7 @@ import { labelsOf, ownerReferenceOf } from '../deployment.ts';
 import { withPodDefaults } from '../pod-defaults.ts';
 
 /** On a Job: the queue that its task is from, and the id of that. */
-export const QUEUE_ANNOTATION = 'millrace.dev/queue';
+const QUEUE_ANNOTATION = 'millrace.dev/queue';
 export const TASK_ID_ANNOTATION = 'millrace.dev/task-id';
 /** On a Job: in which Redis its task is, `place` of the pool's link. */
 export const PLACE_ANNOTATION = 'millrace.dev/redis';

@@ -9,7 +9,6 @@ import { JOB_TTL_S } from '../../../kube/defaults.ts';
 import { KubeError } from '../../../kube/errors.ts';
 import type { Job } from '../../../kube/wire.ts';
 import type { WorkerPool } from '../../../kube/workerpool.ts';
-import { queueKeys, type QueueKeys } from '../../../queue/keys.ts';
 import {
   cancelNames,
   findCancelled,
@@ -23,7 +22,7 @@ import type { QueueLink } from '../../sample/sampler.ts';
 import { alone, type FailingJobs } from './failing.ts';
 import { readHolder, readHolders, type HeldJob, type KnownHolders } from './holders.ts';
 import { endOf } from './job-end.ts';
-import { jobName, PLACE_ANNOTATION, QUEUE_ANNOTATION, RECORDED_ANNOTATION } from './job.ts';
+import { jobName, PLACE_ANNOTATION, RECORDED_ANNOTATION } from './job.ts';
 import {
   cancelJob,
   createJob,
@@ -67,7 +66,7 @@ export interface JobsInput extends TaskInput {
 export interface Followed {
   /** Jobs that have not ended, those included that are being deleted. */
   readonly running: number;
-  /** Those of them whose tasks are in no queue that the pool has now, and so in no sample. */
+  /** Those of them whose tasks are in a Redis that the pool had before, and so in no sample. */
   readonly apart: number;
   /** Names of Jobs by what became of them in this call. */
   readonly created: readonly string[];
@@ -129,42 +128,22 @@ export async function followJobs(input: JobsInput, state: JobsState): Promise<Fo
     if (!held.has(worker.slice(HOLDER_PREFIX.length))) state.holders.delete(worker);
   for (const name of state.failing.keys())
     if (!held.has(name) && !byName.has(name)) state.failing.delete(name);
-  const apart = jobs.filter((job) => running.has(job.metadata.name) && isApart(input, job)).length;
+  const apart = jobs.filter((job) => running.has(job.metadata.name) && isElsewhere(input, job)).length;
   return { refused: undefined, leftBehind: undefined, ...notes, running: running.size, apart };
 }
 
-/** Looks for the task of this Job itself: lists of thousands change while they are read, and the pool may have left its queue. */
+/** Looks for the task of this Job itself: lists of thousands change while they are read. */
 async function findHolders(input: JobsInput, state: JobsState, job: Job): Promise<HeldJob[]> {
   if (isElsewhere(input, job)) return [];
-  const queues = queuesOfJob(input, job);
+  const { queues } = input.link;
   return (
     await Promise.all(queues.map((keys) => readHolder(input, keys, state.holders, job.metadata.name)))
   ).flat();
 }
 
-/** Those of the pool, and the one that its task is from, if the pool had that before. */
-function queuesOfJob({ link, pool }: JobsInput, { metadata }: Job): readonly QueueKeys[] {
-  const queue = metadata.annotations?.[QUEUE_ANNOTATION];
-  if (queue === undefined || link.queues.some((keys) => keys.queue === queue)) return link.queues;
-  return [...link.queues, queueKeys(queue, pool.spec.result)];
-}
-
-/** Its task is where the pool cannot reach it: in a Redis that it had before. */
-function isElsewhere(input: JobsInput, job: Job): boolean {
-  if (!isInPlace(input, job)) return true;
-  // in a Redis Cluster, a queue that is not the pool's may have no slot in common with its results
-  return isApart(input, job) && input.pool.spec.redis.cluster !== undefined;
-}
-
-/** Its task is in no queue that the pool has now. */
-function isApart(input: JobsInput, job: Job): boolean {
-  const queue = job.metadata.annotations?.[QUEUE_ANNOTATION];
-  if (!isInPlace(input, job)) return true;
-  return queue !== undefined && !input.link.queues.some((keys) => keys.queue === queue);
-}
-
-function isInPlace({ place }: JobsInput, { metadata }: Job): boolean {
-  return (metadata.annotations?.[PLACE_ANNOTATION] ?? place) === place;
+/** Its task is in a Redis that the pool had before, which says nothing of it here. */
+function isElsewhere({ place }: JobsInput, { metadata }: Job): boolean {
+  return (metadata.annotations?.[PLACE_ANNOTATION] ?? place) !== place;
 }
 
 /** Its outcome is in Redis, and nothing more is to be read from it. */

@@ -1,8 +1,8 @@
 /** The cached part of a Job: its template would be most of it, with the task in it. Pure. */
 import type { Job } from '../../../kube/wire.ts';
-import { PLACE_ANNOTATION, QUEUE_ANNOTATION, RECORDED_ANNOTATION } from './job.ts';
+import { PLACE_ANNOTATION, RECORDED_ANNOTATION } from './job.ts';
 
-const READ: ReadonlySet<string> = new Set([QUEUE_ANNOTATION, PLACE_ANNOTATION, RECORDED_ANNOTATION]);
+const READ: ReadonlySet<string> = new Set([PLACE_ANNOTATION, RECORDED_ANNOTATION]);
 
 /** The Job with only those fields that are read. */
 export function slimJob({ metadata, spec, status }: Job): Job {
