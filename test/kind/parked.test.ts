@@ -39,7 +39,7 @@ describe.skipIf(!place)('a pool with parked replicas', () => {
     );
     const rows: Round[] = [];
     for (let i = 0; i < ROUNDS; i++) {
-      rows.push(await oneRound(release(), pool, i, sizes));
+      rows.push(await oneRound({ release: release(), pool, names, sizes }, i));
       expect(await parkedPods(release(), pool)).toEqual(names);
     }
     console.log('push to a pool with parked replicas, ms until:');
@@ -75,8 +75,16 @@ function parkedPods(release: Release, pool: Pool): Promise<string[]> {
   }, bounded);
 }
 
+interface Scene {
+  readonly release: Release;
+  readonly pool: Pool;
+  /** Of the pods. */
+  readonly names: readonly string[];
+  readonly sizes: Watch;
+}
+
 /** One task of which the result is awaited, and one that runs until its pod has its full size. */
-async function oneRound(release: Release, pool: Pool, i: number, sizes: Watch): Promise<Round> {
+async function oneRound({ release, pool, names, sizes }: Scene, i: number): Promise<Round> {
   const gate = pool.gate(`gate-${i}`);
   const [task] = squares(1, 0, `first${i}-`);
   const more = behind(gate, squares(1, 0, `more${i}-`));
@@ -91,13 +99,21 @@ async function oneRound(release: Release, pool: Pool, i: number, sizes: Watch): 
     },
     { everyMs: 2 },
   );
+  // the two may run in different pods, and either gets its full size first
+  const busy = await eventually(async () => {
+    const held = await Promise.all(
+      names.map((name) => release.redis.hlen(`millrace:{${pool.queue}}:inflight:${name}`)),
+    );
+    expect(held.filter((tasks) => tasks === 1)).toHaveLength(1);
+    return names[held.indexOf(1)];
+  }, bounded);
   const reserved = await eventually(() => {
-    const full = sizes.seen.slice(before).find(({ value }) => value.endsWith(' 200m'));
-    if (!full) throw new Error('no pod has its full size yet');
+    const full = sizes.seen.slice(before).find(({ value }) => value === `${busy} 200m`);
+    if (!full) throw new Error(`${busy} does not have its full size yet`);
     return full;
   }, bounded);
   await gate.open();
   const [{ pod }] = (await pool.answers(more)) as [Answer];
-  expect(reserved.value).toBe(`${pod} 200m`);
+  expect(pod).toBe(busy);
   return { result: Math.round(result - pushed), reserved: Math.round(reserved.at - pushed) };
 }

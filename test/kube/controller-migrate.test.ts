@@ -232,8 +232,15 @@ test.for(rows)('$name', async ({ page: file, one, row }) => {
     deployment,
     onStop: async (pod) => {
       if (holding.by === 'worker' && holding.orders) {
-        const { workers: there } = await holding.readWorkers(createAsk(redis), redis);
-        if (there.some(({ hosts, quiet }) => quiet && hosts.includes(pod))) quieted.push(pod);
+        const { readWorkers } = holding;
+        // one that is asked does not always answer in time
+        const states = await eventually(async () => {
+          const { workers: there } = await readWorkers(createAsk(redis), redis);
+          const own = there.filter(({ hosts }) => hosts.includes(pod));
+          expect(own).not.toEqual([]);
+          return own;
+        }, bounded);
+        if (states.some(({ quiet }) => quiet)) quieted.push(pod);
       }
       const stopped = workers.get(pod)?.stop() ?? Promise.resolve();
       stops.push(stopped);
