@@ -123,7 +123,7 @@ test('with the keyboard alone: search, a pool, the decisions on the timeline', a
   const tabTo = async (what: RegExp): Promise<void> => {
     for (let i = 0; i < 40; i++) {
       await page.keyboard.press('Tab');
-      expect(await outlined()).toBe(true);
+      await expect.poll(outlined).toBe(true);
       if (what.test(await focused())) return;
     }
     throw new Error(`the keyboard does not reach ${what}`);
