@@ -6,6 +6,7 @@ import { Dialog } from './dialog.tsx';
 import { ago, clock, formatCount, formatMs, plural } from './format.ts';
 import { Nothing, Section } from './section.tsx';
 import { sendAction, useToken } from './session.ts';
+import { useAction } from './use-action.ts';
 
 export interface BatchListProps {
   readonly pool: string;
@@ -163,22 +164,10 @@ interface ConfirmProps {
 }
 
 function Confirm({ pool, batch, now, onClose, onDone }: ConfirmProps) {
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<string>();
+  const { busy, error, run, forget } = useAction();
   if (!batch) return null;
   const { ref, left } = batch;
-
-  async function perform(): Promise<void> {
-    setBusy(true);
-    setError(undefined);
-    try {
-      onDone(await sendAction(pool, { do: 'cancel-batch', ref }));
-    } catch (failed) {
-      setError((failed as Error).message);
-    } finally {
-      setBusy(false);
-    }
-  }
+  const perform = async (): Promise<void> => onDone(await sendAction(pool, { do: 'cancel-batch', ref }));
 
   return (
     <Dialog
@@ -192,10 +181,10 @@ function Confirm({ pool, batch, now, onClose, onDone }: ConfirmProps) {
       busy={busy}
       error={error}
       onClose={() => {
-        setError(undefined);
+        forget();
         onClose();
       }}
-      onConfirm={() => void perform()}
+      onConfirm={() => void run(perform)}
     >
       <p>
         {plural(left, 'part has', 'parts have')} not ended: those that wait are not run, and those that run

@@ -5,6 +5,7 @@ import { Dialog } from './dialog.tsx';
 import { ago, clock, formatCount, plural } from './format.ts';
 import { Nothing, Section } from './section.tsx';
 import { sendAction, useToken } from './session.ts';
+import { useAction } from './use-action.ts';
 
 export interface DeadLetterListProps {
   readonly pool: string;
@@ -148,23 +149,10 @@ interface ConfirmProps {
 }
 
 function Confirm({ pool, asked, onClose, onDone }: ConfirmProps) {
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<string>();
+  const { busy, error, run } = useAction();
   if (!asked) return null;
   const { how, refs } = asked;
-
-  async function perform(): Promise<void> {
-    setBusy(true);
-    setError(undefined);
-    try {
-      onDone(how, await sendAction(pool, { do: how, refs }));
-    } catch (failed) {
-      setError((failed as Error).message);
-    } finally {
-      setBusy(false);
-    }
-  }
-
+  const perform = async (): Promise<void> => onDone(how, await sendAction(pool, { do: how, refs }));
   const letters = plural(asked.count, 'dead letter');
   return (
     <Dialog
@@ -175,7 +163,7 @@ function Confirm({ pool, asked, onClose, onDone }: ConfirmProps) {
       busy={busy}
       error={error}
       onClose={onClose}
-      onConfirm={() => void perform()}
+      onConfirm={() => void run(perform)}
     >
       <p>
         {how === 'requeue'

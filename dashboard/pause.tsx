@@ -4,6 +4,7 @@ import type { About } from '../controller/dashboard/api.ts';
 import { Dialog } from './dialog.tsx';
 import { Icon } from './icons.tsx';
 import { sendAction, useToken } from './session.ts';
+import { useAction } from './use-action.ts';
 
 export interface PauseButtonProps {
   readonly pool: string;
@@ -15,25 +16,13 @@ export interface PauseButtonProps {
 export function PauseButton({ pool, about, paused, known }: PauseButtonProps) {
   const token = useToken();
   const [open, setOpen] = useState(false);
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<string>();
+  const { busy, error, run } = useAction();
   const reason = useRef<HTMLInputElement>(null);
   if (about.actions === 'none' || token === undefined || !known) return null;
 
   async function perform(): Promise<void> {
-    setBusy(true);
-    setError(undefined);
-    try {
-      await sendAction(
-        pool,
-        paused ? { do: 'resume' } : { do: 'pause', reason: reason.current?.value ?? '' },
-      );
-      setOpen(false);
-    } catch (failed) {
-      setError((failed as Error).message);
-    } finally {
-      setBusy(false);
-    }
+    await sendAction(pool, paused ? { do: 'resume' } : { do: 'pause', reason: reason.current?.value ?? '' });
+    setOpen(false);
   }
 
   return (
@@ -49,7 +38,7 @@ export function PauseButton({ pool, about, paused, known }: PauseButtonProps) {
         busy={busy}
         error={error}
         onClose={() => setOpen(false)}
-        onConfirm={() => void perform()}
+        onConfirm={() => void run(perform)}
       >
         {paused ? (
           <p>Workers start tasks again within a second.</p>

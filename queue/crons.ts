@@ -3,7 +3,7 @@
  * only by whoever knows it, in the step that pushes the tasks, so an occurrence is pushed once however many controllers try.
  */
 import type { Redis } from 'ioredis';
-import type { QueueKeys } from './keys.ts';
+import { resultApart, type QueueKeys } from './keys.ts';
 import { asCount, asList, asText } from './scripts/decode-reply.ts';
 import { script } from './scripts/scripts.ts';
 
@@ -51,6 +51,17 @@ export async function readCron(redis: Redis, keys: QueueKeys, name: string, id =
   // no state is this text, so nothing is replaced
   const reply = await script(redis, 'cron')(...keysOf(keys), name, '?', '?', id);
   return stored(reply);
+}
+
+/** What became of a cron's task; `undefined` where that is not seen from here: its result is in another slot of a cluster. */
+export async function readCronOutcome(
+  redis: Redis,
+  keys: QueueKeys,
+  name: string,
+  id: string,
+): Promise<Outcome | undefined> {
+  const { outcome } = await readCron(redis, keys, name, id);
+  return outcome ?? (keys.result === resultApart(keys).result ? undefined : 'open');
 }
 
 /** The cron tasks that have a state beside this queue, a hundred or so at most. */

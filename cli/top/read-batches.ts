@@ -2,46 +2,26 @@
 import { cronQueueOf } from '../../controller/act/crons.ts';
 import { cronTimesOf } from '../../controller/decide/cron.ts';
 import type { CronSpec, CronStatus, WorkerPool } from '../../kube/workerpool.ts';
-import { createPaces } from '../../queue/batches/pace.ts';
-import { cancelBatch, readBatchPage } from '../../queue/batches/record.ts';
-import { listCrons, readCron } from '../../queue/crons.ts';
-import { resultApart, type QueueKeys } from '../../queue/keys.ts';
+import { readBatchPages } from '../../queue/batches/read-pages.ts';
+import { cancelBatch } from '../../queue/batches/record.ts';
+import { listCrons, readCronOutcome } from '../../queue/crons.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
 import type { TopBatch, TopCron } from './model.ts';
 import type { TopPlace } from './place.ts';
 
 /** Of each queue. */
-const OPEN_READ = 200;
-const ENDED_READ = 20;
+const MOST = { open: 200, ended: 20 };
 
 export async function readBatches({
   redisOf,
   queues,
   paces,
 }: TopPlace): Promise<{ readonly batches: readonly TopBatch[]; readonly batchCount: number }> {
-  const each = await Promise.all(
-    queues.map(async (keys) => {
-      const { queue } = keys;
-      const redis = redisOf(keys);
-      const [open, ended] = await Promise.all([
-        readBatchPage(redis, keys, 'open', OPEN_READ),
-        readBatchPage(redis, keys, 'ended', ENDED_READ),
-      ]);
-      const pace = paces.get(queue) ?? createPaces();
-      paces.set(queue, pace);
-      pace.seen(open.now, open.list);
-      return {
-        all: open.all + ended.all,
-        open: open.list.map((view): TopBatch => Object.assign(view, { queue, rate: pace.of(view.id) })),
-        ended: ended.list.map((view): TopBatch => Object.assign(view, { queue, rate: undefined })),
-      };
-    }),
+  const { all, open, ended } = await readBatchPages(redisOf, queues, paces, MOST);
+  const batches = [...open, ...ended].map(({ keys: { queue }, view, rate }): TopBatch =>
+    Object.assign(view, { queue, rate }),
   );
-  // what waits for somebody first
-  const open = each
-    .flatMap((one) => one.open)
-    .toSorted((a, b) => Number(b.waiting > 0) - Number(a.waiting > 0) || b.createdAt - a.createdAt);
-  const ended = each.flatMap((one) => one.ended).toSorted((a, b) => (b.endedAt ?? 0) - (a.endedAt ?? 0));
-  return { batches: [...open, ...ended], batchCount: each.reduce((sum, { all }) => sum + all, 0) };
+  return { batches, batchCount: all.open + all.ended };
 }
 
 /** Whether it was not over yet. */
@@ -81,7 +61,7 @@ async function cronsOfPool(
       skipped = 0,
     }: Partial<CronStatus> = known.get(name) ?? {};
     const outcome =
-      lastTask === undefined ? undefined : (await readCron(redisOf(keys), keys, name, lastTask)).outcome;
+      lastTask === undefined ? undefined : await readCronOutcome(redisOf(keys), keys, name, lastTask);
     return {
       name,
       schedule,
@@ -90,7 +70,7 @@ async function cronsOfPool(
       lastAt: lastTime === undefined ? undefined : Date.parse(lastTime),
       lastTask,
       nextAt: nextTime === undefined || suspend ? undefined : Date.parse(nextTime),
-      outcome: outcome ?? unended(keys, lastTask),
+      outcome,
       missed,
       skipped,
     };
@@ -103,7 +83,7 @@ async function cronsInRedis(redis: ReturnType<TopPlace['redisOf']>, keys: QueueK
     const [timeZone = '', ...fields] = state.of.split(' ');
     const schedule = fields.join(' ');
     const { last, missed = 0, skipped = 0 } = state;
-    const outcome = last && (await readCron(redis, keys, name, last.id)).outcome;
+    const outcome = last && (await readCronOutcome(redis, keys, name, last.id));
     return {
       name,
       schedule,
@@ -112,17 +92,12 @@ async function cronsInRedis(redis: ReturnType<TopPlace['redisOf']>, keys: QueueK
       lastAt: last?.at,
       lastTask: last?.id,
       nextAt: nextOf(schedule, timeZone),
-      outcome: outcome ?? unended(keys, last?.id),
+      outcome,
       missed,
       skipped,
     };
   });
   return await Promise.all(crons);
-}
-
-/** A result in another slot of a cluster is not seen from there. */
-function unended(keys: QueueKeys, task: string | undefined): TopCron['outcome'] {
-  return task === undefined || keys.result === resultApart(keys).result ? undefined : 'open';
 }
 
 function nextOf(schedule: string, timeZone: string): number | undefined {

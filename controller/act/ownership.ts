@@ -21,6 +21,11 @@ export function isOwnPod({ metadata }: Pod, deployment: string): boolean {
   return owner.name === `${deployment.slice(0, MAX_NAME - 1 - hash.length)}-${hash}`;
 }
 
+/** Whether a Job has made it. */
+export function isOfJob({ metadata }: Pick<Pod, 'metadata'>): boolean {
+  return metadata.ownerReferences?.some(({ kind, controller }) => controller && kind === 'Job') ?? false;
+}
+
 /** Whether it is shutting down and has not ended yet: until then its worker may finish its tasks. */
 export function isTerminatingPod({ metadata, status }: Pod): boolean {
   return (

@@ -24,11 +24,12 @@ export function chooseVictims(
     return [ready ? 1 : 0, unmanaged.has(id) ? 1 : 0, holds, drains ? 0 : 1, inFlight, -created];
   };
   const ranked = members.map((member) => ({ member, rank: rank(member) }));
-  ranked.sort((a, b) => compare(a.rank, b.rank) || (a.member.id < b.member.id ? -1 : 1));
+  ranked.sort((a, b) => compareRanks(a.rank, b.rank) || (a.member.id < b.member.id ? -1 : 1));
   return ranked.slice(0, Math.max(0, count)).map(({ member }) => member);
 }
 
-function compare(a: readonly number[], b: readonly number[]): number {
+/** By the first number that differs. */
+export function compareRanks(a: readonly number[], b: readonly number[]): number {
   for (const [i, x] of a.entries()) {
     const difference = x - (b[i] ?? 0);
     if (difference !== 0) return difference;

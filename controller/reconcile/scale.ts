@@ -239,10 +239,15 @@ async function decideAndAct(context: ReconcileContext, before: Progress): Promis
     state.decide.memory = step.decision.memory;
     return { ...before, target, step };
   } catch (error) {
-    const trouble = before.trouble ?? troubleOf(error);
-    if (!trouble) throw error;
-    return { ...before, target, step: undefined, trouble };
+    return notActed(before, target, error);
   }
+}
+
+/** After a failure that people are told of; one that is of the program is thrown. */
+function notActed(before: Progress, target: Acted['target'], error: unknown): Acted {
+  const trouble = before.trouble ?? troubleOf(error);
+  if (!trouble) throw error;
+  return { ...before, target, step: undefined, trouble };
 }
 
 /** The same for a pool that runs Jobs. */
@@ -277,9 +282,7 @@ async function decideAndRunJobs(context: ReconcileContext, before: Progress): Pr
     state.decide.memory = step.decision.memory;
     return { ...before, target, step, trouble: before.trouble ?? trouble };
   } catch (error) {
-    const trouble = before.trouble ?? troubleOf(error);
-    if (!trouble) throw error;
-    return { ...before, target, step: undefined, trouble };
+    return notActed(before, target, error);
   }
 }
 

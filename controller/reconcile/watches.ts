@@ -14,6 +14,7 @@ import { MANAGED_BY, MANAGER, POOL_LABEL } from '../act/deployment.ts';
 import { knownDeployment, type KnownDeployment } from '../act/known-deployment.ts';
 import { slimJob } from '../act/jobs/known-job.ts';
 import { slimPod } from '../act/known-pod.ts';
+import { isOfJob } from '../act/ownership.ts';
 import type { ControllerGauges } from '../observe/metrics.ts';
 import { followAdopted } from '../recover/adopted-pods.ts';
 import { deathsOf, type Death } from '../recover/deaths.ts';
@@ -81,7 +82,8 @@ export function startWatches(options: WatchesOptions): Watches {
   });
   const pods = watchOfPools(PODS, POOL_LABEL, slimPod, common, (pool, pod, previous) => {
     // in the pod of a Job is no worker
-    if (!isOfJob(pod ?? previous)) onPod(pool, pod, previous);
+    const either = pod ?? previous;
+    if (!either || !isOfJob(either)) onPod(pool, pod, previous);
     onPool(pool);
   });
   const jobsRead = optional(common);
@@ -163,10 +165,6 @@ function watchOfPools<T extends KubeObject>(
     },
   });
   return { reflector, of: (pool) => [...(byPool.get(pool)?.values() ?? [])] };
-}
-
-function isOfJob(pod: Pod | undefined): boolean {
-  return pod?.metadata.ownerReferences?.some(({ kind, controller }) => controller && kind === 'Job') ?? false;
 }
 
 /** For a watch that the account may lack the right to: it is not waited for then. */

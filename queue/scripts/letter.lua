@@ -15,7 +15,7 @@ local header, raw = string.match(ARGV[2], '^%d+ ([^\n]*)\n(.*)$')
 local read, about = pcall(cjson.decode, header or '')
 local known = read and type(about) == 'table' and about or {}
 if requeue then
-  if known.expired then reprieve(string.sub(KEYS[2], 1, -5), raw) end
+  if known.expired then reprieve(raw) end
   if type(known.unique) == 'string' then uniques_of(string.sub(KEYS[2], 1, -5)).again(known.unique, ARGV[3]) end
   redis.call('LPUSH', KEYS[1], raw)
   redis.call('ZREM', KEYS[4], ARGV[3])

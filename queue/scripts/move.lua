@@ -33,7 +33,7 @@ for _ = 1, tonumber(ARGV[2]) do
     local id = type(about.id) == 'string' and about.id or raw
     redis.call('LREM', KEYS[2], -1, entry)
     if requeue then
-      if about.expired then reprieve(string.sub(KEYS[2], 1, -5), raw) end
+      if about.expired then reprieve(raw) end
       if type(about.unique) == 'string' then uniques_of(string.sub(KEYS[2], 1, -5)).again(about.unique, id) end
       redis.call('LPUSH', KEYS[1], raw)
       redis.call('ZREM', KEYS[4], id)

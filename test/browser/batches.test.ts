@@ -4,13 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { PoolPage } from '../../controller/dashboard/api.ts';
 import { openQueue, type Queue } from '../../queue/queue.ts';
 import { eventually } from '../support/eventually.ts';
 import { MILLRACE, start, type Program } from '../support/millrace.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { TASKS } from '../support/workers.ts';
-import { misfits, openPage, seriousFindings, startBrowser } from './browser.ts';
+import { answerPool, misfits, openPage, seriousFindings, startBrowser } from './browser.ts';
 
 const POOL = `apiVersion: millrace.dev/v1alpha1
 kind: WorkerPool
@@ -119,22 +118,10 @@ test('with the token a batch is cancelled, after a question; without it nothing 
   expect(await page.getByRole('button', { name: 'Cancel endless' }).count()).toBe(0);
 });
 
-/** What the page gets of the server, changed. */
-async function answering(page: Page, change: (whole: PoolPage) => PoolPage): Promise<void> {
-  await page.route('**/api/pools/dev/tiles', async (route) => {
-    const response = await route.fetch();
-    await route.fulfill({ response, json: change((await response.json()) as PoolPage) });
-  });
-  // changes would bring back what was left out
-  await page.route('**/api/events*', (route) =>
-    route.fulfill({ contentType: 'text/event-stream', body: '' }),
-  );
-}
-
 test('a controller of the version before has neither, and the rest of the page is there', async () => {
   await using look = await openPage(browser, 'about:blank', { width: 1440, expected: /Failed to load|ERR_/ });
   const { page } = look;
-  await answering(page, (whole) => {
+  await answerPool(page, 'tiles', (whole) => {
     const { batches: _batches, crons: _crons, ...parts } = whole.parts;
     return { ...whole, parts };
   });
@@ -147,7 +134,7 @@ test('a controller of the version before has neither, and the rest of the page i
 test('where ids are hidden, batches have the time when they began', async () => {
   await using look = await openPage(browser, 'about:blank', { width: 375, expected: /Failed to load|ERR_/ });
   const { page } = look;
-  await answering(page, (whole) => {
+  await answerPool(page, 'tiles', (whole) => {
     const { batches } = whole.parts;
     const list = (batches?.list ?? []).map((one) => Object.assign(one, { id: null, why: null }));
     const about = { ...whole.about, showTasks: false };

@@ -7,6 +7,7 @@ import { accessSync, constants, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { delimiter, join } from 'node:path';
 import { chromium, type Browser, type Page } from 'playwright-core';
+import type { PoolPage } from '../../controller/dashboard/api.ts';
 
 const PROGRAMS = ['chromium', 'chromium-browser', 'google-chrome'];
 
@@ -146,4 +147,20 @@ export function misfits(page: Page): Promise<string[]> {
       }
     return found;
   });
+}
+
+/** What the page of a pool of `millrace dev` gets of the server, changed, and then nothing more. */
+export async function answerPool(
+  page: Page,
+  pool: string,
+  change: (whole: PoolPage) => PoolPage,
+): Promise<void> {
+  await page.route(`**/api/pools/dev/${pool}`, async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: change((await response.json()) as PoolPage) });
+  });
+  // changes would bring back what was left out
+  await page.route('**/api/events*', (route) =>
+    route.fulfill({ contentType: 'text/event-stream', body: '' }),
+  );
 }

@@ -3,31 +3,9 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { OverviewChange, PoolRow } from '../../controller/dashboard/api.ts';
 import type { Board } from '../../controller/dashboard/board.ts';
 import { createOverview, type OverviewChannel } from '../../controller/dashboard/channels/overview.ts';
+import { poolRow } from '../support/pool-row.ts';
 
-const FIRST: PoolRow = {
-  key: 'a/mail',
-  queue: 'q',
-  state: 'idle',
-  trouble: null,
-  known: true,
-  asOf: 1,
-  waiting: 0,
-  inFlight: 0,
-  delayed: 0,
-  dead: 0,
-  replicas: 0,
-  ready: 0,
-  desired: 0,
-  maxReplicas: 10,
-  mode: 'Active',
-  targetMs: null,
-  waitP50: null,
-  waitP95: null,
-  arriving: 0,
-  finishing: 0,
-  decision: null,
-  decidedAt: null,
-};
+const FIRST = poolRow('a/mail', { asOf: 1 });
 
 let row: PoolRow;
 let overview: OverviewChannel;

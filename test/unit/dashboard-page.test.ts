@@ -6,39 +6,15 @@ import { ago, formatCount, formatMs, rate } from '../../dashboard/format.ts';
 import { arrange, counts } from '../../dashboard/order.ts';
 import { applyOverview, SPARK_MS, sparkAt } from '../../dashboard/overview.ts';
 import { applyPool, until } from '../../dashboard/pool-state.ts';
+import { poolRow } from '../support/pool-row.ts';
 
-const row = (key: string, more: Partial<PoolRow> = {}): PoolRow => ({
-  key,
-  queue: 'q',
-  state: 'idle',
-  trouble: null,
-  known: true,
-  asOf: 0,
-  waiting: 0,
-  inFlight: 0,
-  delayed: 0,
-  dead: 0,
-  replicas: 0,
-  ready: 0,
-  desired: 0,
-  maxReplicas: 10,
-  mode: 'Active',
-  targetMs: null,
-  waitP50: null,
-  waitP95: null,
-  arriving: 0,
-  finishing: 0,
-  decision: null,
-  decidedAt: null,
-  ...more,
-});
 const keys = (rows: readonly PoolRow[]): string[] => rows.map(({ key }) => key);
 
 describe('the order of the list', () => {
   const pools = [
-    row('b/mail', { waiting: 5, state: 'working' }),
-    row('a/tiles', { waiting: 50, state: 'trouble', queue: 'tiles_queue' }),
-    row('a/mail', { waiting: 5, state: 'paused' }),
+    poolRow('b/mail', { waiting: 5, state: 'working' }),
+    poolRow('a/tiles', { waiting: 50, state: 'trouble', queue: 'tiles_queue' }),
+    poolRow('a/mail', { waiting: 5, state: 'paused' }),
   ];
   test('by name, then by namespace', () => {
     expect(keys(arrange(pools, '', 'all', { by: 'name', down: false }))).toEqual([
@@ -66,9 +42,9 @@ describe('the order of the list', () => {
 
 describe('changes of the list', () => {
   const about = { version: '1', actions: 'none', showTasks: false, host: 'dev' } as const;
-  const whole: Overview = { seq: 'x-0', now: 0, about, pools: [row('a/b'), row('a/c')] };
+  const whole: Overview = { seq: 'x-0', now: 0, about, pools: [poolRow('a/b'), poolRow('a/c')] };
   test('fields that came are the new ones, pools come and go', () => {
-    const changed = [{ key: 'a/b', waiting: 4 }, row('a/d')];
+    const changed = [{ key: 'a/b', waiting: 4 }, poolRow('a/d')];
     const after = applyOverview(whole, { now: SPARK_MS, changed, gone: ['a/c'] });
     expect(keys(after.pools)).toEqual(['a/b', 'a/d']);
     expect(after.pools[0]).toMatchObject({ waiting: 4, ready: 0 });

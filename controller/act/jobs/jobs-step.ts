@@ -10,7 +10,7 @@ import type { Decision, Memory, Policy, Sample } from '../../decide/decision.ts'
 import type { Sampled } from '../../sample/sampled.ts';
 import { POOL_LABEL } from '../deployment.ts';
 import type { DeploymentTarget } from '../deployment-target.ts';
-import { isActivePod, isTerminatingPod } from '../ownership.ts';
+import { isActivePod, isOfJob, isTerminatingPod } from '../ownership.ts';
 import { podFailureOf } from '../pod-failures.ts';
 import { noPasses } from '../scale-in.ts';
 import { delayUntil, soonest, type Step } from '../step.ts';
@@ -152,9 +152,7 @@ function decideOn(input: JobsStepInput, current: number): Decision {
 }
 
 function replicasOf({ pods }: JobsStepInput, running: number, trouble: string | undefined): Step['replicas'] {
-  const own = pods.filter(({ metadata }) =>
-    metadata.ownerReferences?.some(({ controller, kind }) => controller && kind === 'Job'),
-  );
+  const own = pods.filter(isOfJob);
   const active = own.filter(isActivePod);
   const ready = active.filter(({ status }) =>
     status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True'),

@@ -7,6 +7,7 @@
  */
 import { JOB_TTL_S } from '../../../kube/defaults.ts';
 import { KubeError } from '../../../kube/errors.ts';
+import { keyOf } from '../../../kube/watch.ts';
 import type { Job } from '../../../kube/wire.ts';
 import type { WorkerPool } from '../../../kube/workerpool.ts';
 import {
@@ -267,13 +268,13 @@ async function takeNext(
   return undefined;
 }
 
-function holderFields({ metadata, spec }: WorkerPool): HolderFields {
-  const { retry, results, deadLetters } = spec;
+function holderFields(pool: WorkerPool): HolderFields {
+  const { retry, results, deadLetters } = pool.spec;
   const [resultTtl, deadMaxAge] = [parseDuration(results.ttl), parseDuration(deadLetters.maxAge)];
   return {
     concurrency: 1,
     version,
-    pool: `${metadata.namespace}/${metadata.name}`,
+    pool: keyOf(pool),
     ...(resultTtl > 0 && { resultTtl: Math.ceil(resultTtl) }),
     deadMax: deadLetters.max,
     maxDeliveries: retry.maxDeliveries,

@@ -2,12 +2,12 @@
  * Which members of a pool work, and which are parked. Pure.
  *
  * As many as the decision requires work; those that hold tasks come first, then those that are up, and of these the ones that have
- * their full size. A member that
- * holds a task is never parked, nor left at the parked size. While there is work, the others are marked in Redis, so that they take
- * nothing; without work the parked ones are not, so that the first task begins in one of them at once.
+ * their full size. A member that holds a task is never parked, nor left at the parked size. While there is work, the others are
+ * marked in Redis, so that they take nothing; without work the parked ones are not, so that the first task begins in one of them at once.
  */
 import type { WorkerLoad, WorkerLoads } from '../../../queue/workers/worker-load.ts';
 import type { Member } from '../target.ts';
+import { compareRanks } from '../victims.ts';
 
 export interface ParkingInput {
   /** Without those that are being removed. */
@@ -27,7 +27,9 @@ export interface ParkingPlan {
 export function planParking({ members, loads, desired }: ParkingInput): ParkingPlan {
   // what is stuck works beside the others, as long as anything is to work
   const candidates = desired > 0 ? members.filter(({ size }) => size !== 'stuck') : members;
-  const ranked = candidates.toSorted((a, b) => compare(rankOf(a, loads), rankOf(b, loads)));
+  const ranked = candidates.toSorted(
+    (a, b) => compareRanks(rankOf(a, loads), rankOf(b, loads)) || (a.id < b.id ? -1 : 1),
+  );
   const spare = ranked.slice(0, Math.max(0, ranked.length - desired));
   const atWork = ranked.slice(spare.length);
   const busy = (member: Member): boolean => (loads.get(member.id)?.inFlight ?? 0) > 0;
@@ -47,7 +49,7 @@ export function isDrained(load: WorkerLoad | undefined): boolean {
 }
 
 /** The lower, the sooner it is spared: idle ones before busy ones, and of those the ones that are not up, then parked ones. */
-function rankOf({ id, ready, size, created }: Member, loads: WorkerLoads): readonly (number | string)[] {
+function rankOf({ id, ready, size, created }: Member, loads: WorkerLoads): readonly number[] {
   const { state = '', inFlight = 0 } = loads.get(id) ?? {};
   const isDraining = state === 'draining' || state === 'drained';
   return [
@@ -57,14 +59,5 @@ function rankOf({ id, ready, size, created }: Member, loads: WorkerLoads): reado
     isDraining ? 0 : 1,
     inFlight,
     -created,
-    id,
   ];
-}
-
-function compare(a: readonly (number | string)[], b: readonly (number | string)[]): number {
-  for (const [i, x] of a.entries()) {
-    const y = b[i] ?? 0;
-    if (x !== y) return x < y ? -1 : 1;
-  }
-  return 0;
 }

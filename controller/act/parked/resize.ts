@@ -94,9 +94,9 @@ export function parkingOf(options: ParkingOptions): Parking | undefined {
     if (error.conflict || (error.notFound && (await api.pods.canResize({ signal })))) return;
     const { message } = error;
     if (error.notFound) {
-      const message404 =
+      const missing =
         'the API server cannot resize pods in place, which takes Kubernetes 1.33 or newer: no replica is parked';
-      state.off = { of, until: now + OFF_MS, reason: 'NoResize', message: message404 };
+      state.off = { of, until: now + OFF_MS, reason: 'NoResize', message: missing };
     } else if (to === 'parked') {
       const refusal = `pod ${name} cannot be parked, and so no replica is: ${message}`;
       state.off = { of, until: now + OFF_MS, reason: 'Refused', message: refusal };

@@ -3,8 +3,9 @@
  * somebody looks at the pool.
  */
 import { createHmac, randomBytes } from 'node:crypto';
-import { createPaces, type Paces } from '../../../queue/batches/pace.ts';
-import { cancelBatch, readBatchPage, type BatchView } from '../../../queue/batches/record.ts';
+import type { Paces } from '../../../queue/batches/pace.ts';
+import { readBatchPages, type SeenBatch } from '../../../queue/batches/read-pages.ts';
+import { cancelBatch, readBatchPage } from '../../../queue/batches/record.ts';
 import type { QueueKeys } from '../../../queue/keys.ts';
 import type { RedisOf } from '../../../queue/location.ts';
 import { shortId } from '../../../queue/task.ts';
@@ -34,7 +35,7 @@ export function createBatchReader(showTasks: boolean): BatchReader {
   const refOf = ({ queue }: QueueKeys, id: string): string =>
     createHmac('sha256', secret).update(`${queue}\n${id}`).digest('base64url').slice(0, 22);
 
-  function rowOf(keys: QueueKeys, view: BatchView, perSecond: number | undefined): BatchRow {
+  function rowOf({ keys, view, rate }: SeenBatch): BatchRow {
     const { state, size, succeeded, failed, cancelled, left, waiting, inner } = view;
     const { id, why, createdAt, activeAt, endedAt } = view;
     return {
@@ -49,7 +50,7 @@ export function createBatchReader(showTasks: boolean): BatchReader {
       left,
       dead: waiting,
       inner,
-      rate: perSecond === undefined ? null : Number(perSecond.toPrecision(2)),
+      rate: rate === undefined ? null : Number(rate.toPrecision(2)),
       createdAt,
       activeAt,
       endedAt: endedAt ?? null,
@@ -63,30 +64,10 @@ export function createBatchReader(showTasks: boolean): BatchReader {
   ): Promise<BatchesView> {
     // a queue in partitions has none
     if (records) return NONE;
-    const each = await Promise.all(
-      queues.map(async (keys) => {
-        const redis = redisOf(keys);
-        const [open, ended] = await Promise.all([
-          readBatchPage(redis, keys, 'open', OPEN_READ),
-          readBatchPage(redis, keys, 'ended', ENDED_SHOWN),
-        ]);
-        const pace = paces.get(keys.queue) ?? createPaces();
-        paces.set(keys.queue, pace);
-        pace.seen(open.now, open.list);
-        return {
-          all: { open: open.all, ended: ended.all },
-          open: open.list.map((view) => rowOf(keys, view, pace.of(view.id))),
-          ended: ended.list.map((view) => rowOf(keys, view, undefined)),
-        };
-      }),
-    );
-    const open = each.flatMap((one) => one.open).toSorted(urgency);
-    const ended = each.flatMap((one) => one.ended).toSorted((a, b) => (b.endedAt ?? 0) - (a.endedAt ?? 0));
-    return {
-      open: each.reduce((sum, { all }) => sum + all.open, 0),
-      ended: each.reduce((sum, { all }) => sum + all.ended, 0),
-      list: [...open.slice(0, OPEN_SHOWN), ...ended.slice(0, ENDED_SHOWN)],
-    };
+    const most = { open: OPEN_READ, ended: ENDED_SHOWN };
+    const { all, open, ended } = await readBatchPages(redisOf, queues, paces, most);
+    const shown = [...open.slice(0, OPEN_SHOWN), ...ended.slice(0, ENDED_SHOWN)];
+    return { ...all, list: shown.map(rowOf) };
   }
 
   return {
@@ -106,9 +87,4 @@ export function createBatchReader(showTasks: boolean): BatchReader {
       return 0;
     },
   };
-}
-
-/** What waits for somebody first, then the newest. */
-function urgency(a: BatchRow, b: BatchRow): number {
-  return Number(b.dead > 0) - Number(a.dead > 0) || b.createdAt - a.createdAt;
 }

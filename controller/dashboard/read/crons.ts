@@ -3,8 +3,8 @@
  * what became of the last task, from Redis, only while somebody looks at the pool.
  */
 import type { CronSpec, CronStatus, WorkerPool } from '../../../kube/workerpool.ts';
-import { readCron, type StoredState } from '../../../queue/crons.ts';
-import { resultApart, type QueueKeys } from '../../../queue/keys.ts';
+import { readCronOutcome } from '../../../queue/crons.ts';
+import type { QueueKeys } from '../../../queue/keys.ts';
 import { shortId } from '../../../queue/task.ts';
 import { cronQueueOf } from '../../act/crons.ts';
 import { cronTimesOf } from '../../decide/cron.ts';
@@ -76,9 +76,7 @@ async function outcomeOf(
   status: CronStatus | undefined,
 ): Promise<CronRow['outcome']> {
   if (status?.lastTask === undefined) return null;
-  const { outcome }: StoredState = await readCron(redisOf(keys), keys, status.name, status.lastTask);
-  // a result in another slot of a cluster is not seen from here
-  return outcome ?? (keys.result === resultApart(keys).result ? null : 'open');
+  return (await readCronOutcome(redisOf(keys), keys, status.name, status.lastTask)) ?? null;
 }
 
 /** None for a schedule that cannot be: the pool's conditions report that. */

@@ -14,10 +14,9 @@ local function survey(base, LIMITS, QUEUE, now, horizon)
   local soon, next_at = -1, nil
   if limits.interval then
     local tat = redis.call('HGET', slots.STATE, 'tat')
-    local some, at = slots.allowance(tat, limits.interval, limits.burst, t)
+    local some, at, from = slots.allowance(tat, limits.interval, limits.burst, t)
     if some < 1 then next_at = at end
     -- what begins meanwhile makes room for more than a full bucket
-    local _, _, from = slots.allowance(tat, limits.interval, limits.burst, t)
     soon = math.floor((t + horizon + limits.burst * limits.interval - from) / limits.interval + 1e-6)
   end
   -- the number may be lost with the state; a slot that is left of a task that vanished is found only by a turn
