@@ -160,6 +160,11 @@ export function addSimulate(command: Command): void {
       "maximum number of pods (default: the pool's maxReplicas, or 50)",
       integer(1, 10_000),
     )
+    .option(
+      '--parked <n>',
+      "pods that are parked instead of removed (default: the pool's parked.replicas, or 0)",
+      integer(0, 10_000),
+    )
     .addOption(
       new Option(
         '--against <peers>',

@@ -13,21 +13,31 @@ export interface World {
   readonly squaresMs2: number;
   /** Integral over time of waiting + in flight, task-ms: for autoscalers that see averages. */
   readonly demandMs: number;
-  /** Requested replicas. */
+  /** Requested replicas, without parked ones; so are the next two. */
   readonly wanted: number;
   /** Existing pods, including those that are terminating. */
   readonly existing: number;
   readonly ready: number;
+  readonly parked: number;
 }
 
 export interface ScaleRequest {
+  /** At work. */
   readonly replicas: number;
+  /** As many of the pods that are no longer needed are parked instead of removed; 0 by default. */
+  readonly parked?: number;
   /** When to run it next, ms of simulated time. */
   readonly next: number;
   /** Whether the next push to an empty list runs it immediately. */
   readonly wakesOnPush: boolean;
   /** Human-readable. */
   readonly reason?: string;
+}
+
+export interface Parking {
+  readonly replicas: number;
+  /** What a parked pod requests, as a share of what it requests at work. */
+  readonly share: number;
 }
 
 export interface Autoscaler {
@@ -39,5 +49,7 @@ export interface Autoscaler {
   readonly victims: 'idle' | 'any';
   /** Replicas that are ready at the start of the run. */
   readonly initial: number;
+  /** Replicas beside those that start with the run, to be parked, and what a parked one costs. */
+  readonly parking?: Parking;
   look(now: number, world: World): ScaleRequest;
 }

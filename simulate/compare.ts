@@ -5,7 +5,7 @@
 import type { Advice } from '../controller/decide/target-wait/advice.ts';
 import type { Policy } from '../controller/decide/decision.ts';
 import { insightOf, type Insight } from '../controller/decide/target-wait/insight.ts';
-import type { Autoscaler } from './autoscaler.ts';
+import type { Autoscaler, Parking } from './autoscaler.ts';
 import { clairvoyant } from './clairvoyant.ts';
 import { figuresOf, type Figures } from './figures.ts';
 import { hpa } from './hpa.ts';
@@ -29,17 +29,21 @@ export interface Compared {
 /** Share of tasks that may be late where a target counts as held. */
 export const ALLOWED_LATE = 0.005;
 
-/** Millrace first, and where it advises a floor, once more with that; then the peers, in the order given. */
+/**
+ * Millrace first, with the pods that it parks, if any, and where it advises a floor, once more with that; then the peers, in the
+ * order given.
+ */
 export function compare(
   trace: TaskTrace,
   policy: Policy,
   targetMs: number,
   against: readonly Peer[],
   setting: Setting,
+  parking?: Parking,
 ): Compared[] {
   const judged = (run: Run): Compared => ({ run, figures: figuresOf(trace, run, targetMs) });
   const own = (using: Policy, name: string): Compared => {
-    const autoscaler = millrace(using, undefined, setting.beginMs);
+    const autoscaler = millrace(using, undefined, setting.beginMs, parking);
     const run = simulate(trace, autoscaler, setting);
     const { learned } = autoscaler.memory;
     return { ...judged({ ...run, name }), advice: autoscaler.advice, insight: learned && insightOf(learned) };

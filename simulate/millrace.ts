@@ -3,8 +3,14 @@
  * is read every second, an idle one every 30 s, and an empty one immediately after a push.
  */
 import { decide } from '../controller/decide/decide.ts';
-import { noMemory, type Decision, type Memory, type Policy } from '../controller/decide/decision.ts';
-import type { Autoscaler } from './autoscaler.ts';
+import {
+  noMemory,
+  type Decision,
+  type Memory,
+  type Policy,
+  type Sample,
+} from '../controller/decide/decision.ts';
+import type { Autoscaler, Parking, World } from './autoscaler.ts';
 
 const POLL_MS = 1_000;
 const SAFETY_MS = 30_000;
@@ -17,8 +23,13 @@ export interface Millrace extends Autoscaler {
   readonly advice: Decision['advice'];
 }
 
-/** `beginMs`: when the run begins, ms since the epoch; schedules and forecasts go by it. */
-export function millrace(policy: Policy, memory: Memory = noMemory, beginMs = 0): Millrace {
+/** `beginMs`: when the run begins, ms since the epoch; schedules and forecasts go by it. `parking`: pods in all that stay. */
+export function millrace(
+  policy: Policy,
+  memory: Memory = noMemory,
+  beginMs = 0,
+  parking: Parking = noParking,
+): Millrace {
   let remembered = memory;
   let advice: Decision['advice'];
   let planned = 0;
@@ -26,17 +37,17 @@ export function millrace(policy: Policy, memory: Memory = noMemory, beginMs = 0)
     name: 'Millrace',
     victims: 'idle',
     initial: policy.minReplicas,
+    parking: { ...parking, replicas: restOf(policy.minReplicas, parking, policy.maxReplicas) },
     get memory() {
       return remembered;
     },
     get advice() {
       return advice;
     },
-    look: (now, { waiting, inFlight, taken, completed, serviceMs, squaresMs2, wanted, existing, ready }) => {
-      const service = { serviceUs: 1_000 * serviceMs, squaresS2: squaresMs2 / 1e6, squaredTasks: completed };
-      const counters = { taken, completed, failed: 0, retried: 0, ...service };
-      const sample = { kind: 'known', waiting, inFlight, due: 0, leaving: 0, counters } as const;
-      const decision = decide(policy, sample, wanted, remembered, beginMs + now, ready);
+    look: (now, world) => {
+      const { waiting, inFlight, wanted, existing, ready, parked } = world;
+      const at = beginMs + now;
+      const decision = decide(policy, sampleOf(world), wanted, remembered, at, ready, at, parked);
       remembered = decision.memory;
       advice = decision.advice ?? advice;
       const settled = decision.cause === 'Enough' && wanted === existing;
@@ -47,10 +58,24 @@ export function millrace(policy: Policy, memory: Memory = noMemory, beginMs = 0)
       planned = Math.min(next, Math.max(boundary, now + 1));
       return {
         replicas: decision.desired,
+        parked: restOf(decision.desired, parking, decision.bounds.maxReplicas),
         next: planned,
         wakesOnPush: true,
         reason: decision.reason,
       };
     },
   };
+}
+
+const noParking: Parking = { replicas: 0, share: 1 };
+
+/** How many are parked beside those at work. */
+function restOf(atWork: number, { replicas }: Parking, maxReplicas: number): number {
+  return Math.max(0, Math.min(replicas, maxReplicas) - atWork);
+}
+
+function sampleOf({ waiting, inFlight, taken, completed, serviceMs, squaresMs2 }: World): Sample {
+  const service = { serviceUs: 1_000 * serviceMs, squaresS2: squaresMs2 / 1e6, squaredTasks: completed };
+  const counters = { taken, completed, failed: 0, retried: 0, ...service };
+  return { kind: 'known', waiting, inFlight, due: 0, leaving: 0, counters };
 }

@@ -86,7 +86,11 @@ export function simulate(trace: TaskTrace, autoscaler: Autoscaler, setting: Sett
     } else if (at === arrival) {
       work.arrive(at);
       serve(work, free, events, at);
-      if (scaler.listens && work.waiting > 0) scaler.run(at);
+      if (scaler.listens && work.waiting > 0) {
+        scaler.run(at);
+        // a parked pod works at once
+        serve(work, free, events, at);
+      }
     } else if (at === scaler.next) {
       scaler.run(at);
       serve(work, free, events, at);
@@ -129,6 +133,7 @@ function openFleet(
     victims: autoscaler.victims,
     slots,
     random,
+    parkedShare: autoscaler.parking?.share ?? 0,
     onCreate: (pod) => {
       const took = startVariation > 0 ? random.lognormal(startMs, startVariation) : startMs;
       events.push(clock.now + took, 4 * pod.id + UP);
@@ -136,8 +141,12 @@ function openFleet(
     onFree: (pod) => free.push(pod),
     onStop: (pod) => events.push(clock.now + graceMs, 4 * pod.id + GRACE_OVER),
   });
-  for (let i = 0; i < autoscaler.initial; i++) fleet.scale(i + 1, 0);
-  for (const pod of fleet.pods) fleet.up(pod);
+  const { initial, parking: { replicas: parked } = { replicas: 0 } } = autoscaler;
+  for (let i = 0; i < initial; i++) fleet.scale(i + 1, 0);
+  for (const pod of fleet.pods) fleet.up(pod, 0);
+  // as in a new pool, they start first, which shows how long that takes
+  fleet.scale(initial + parked, 0);
+  fleet.scale(initial, 0, parked);
   return fleet;
 }
 
@@ -173,6 +182,9 @@ function worldOf(work: Work, fleet: Fleet, clock: Clock): World {
     get ready() {
       return fleet.ready;
     },
+    get parked() {
+      return fleet.parked;
+    },
   };
 }
 
@@ -200,7 +212,7 @@ function happen(
     return false;
   }
   const pod = fleet.pods[index] as SimulatedPod;
-  if (event % 4 === UP) fleet.up(pod);
+  if (event % 4 === UP) fleet.up(pod, now);
   else if (pod.state === 'leaving') {
     work.cutOff(pod);
     fleet.leave(pod, now);
@@ -221,10 +233,10 @@ function createScaler(autoscaler: Autoscaler, fleet: Fleet, world: World) {
     actions: 0,
     decisions,
     run: (now: number): void => {
-      const { replicas, next, wakesOnPush, reason } = autoscaler.look(now, world);
+      const { replicas, parked, next, wakesOnPush, reason } = autoscaler.look(now, world);
       scaler.next = next;
       scaler.listens = wakesOnPush && world.waiting === 0;
-      fleet.scale(replicas, now);
+      fleet.scale(replicas, now, parked);
       if (replicas === requested) return;
       requested = replicas;
       scaler.actions++;

@@ -1,5 +1,6 @@
 /** The output of `millrace simulate` and `npm run bench -- policy`: a table for people, rows for programs, a chart. Pure. */
 import type { Compared } from '../../simulate/compare.ts';
+import type { Parking } from '../../simulate/autoscaler.ts';
 import type { TaskTrace } from '../../simulate/trace.ts';
 import type { ChartSpec, Panel, ChartSeries } from './chart-svg.ts';
 import { table } from '../terminal/table.ts';
@@ -58,6 +59,14 @@ export function comparedRows(rows: readonly Compared[]): object[] {
 function finite({ cost, podSeconds }: Compared['figures']): object {
   const orNull = (value: number): number | null => (Number.isFinite(value) ? value : null);
   return { cost: orNull(cost), podSeconds: orNull(podSeconds) };
+}
+
+/** What a parked pod was counted as, if any were. */
+export function parkedLine(parking: Parking | undefined): string {
+  if (!parking) return '';
+  const { replicas, share } = parking;
+  const pods = replicas === 1 ? '1 pod stays' : `${replicas} pods stay`;
+  return `Millrace: ${pods}, and while parked each counts as ${Number(share.toPrecision(2))} of a pod, by its CPU request.\n`;
 }
 
 /** The advice, if any, of each policy, one line each. */

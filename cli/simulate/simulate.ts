@@ -6,10 +6,13 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { parkedPodsOf } from '../../controller/act/parked/size.ts';
 import type { Policy } from '../../controller/decide/decision.ts';
 import { policyOf } from '../../controller/decide/policy.ts';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
+import { parseQuantity } from '../../kube/quantity.ts';
 import { UsageError } from '../../runtime/program.ts';
+import type { Parking } from '../../simulate/autoscaler.ts';
 import { compare } from '../../simulate/compare.ts';
 import { generate, type TraceKind } from '../../simulate/generate.ts';
 import type { Peer } from '../../simulate/peers.ts';
@@ -17,7 +20,7 @@ import { parseTrace, type TaskTrace } from '../../simulate/trace.ts';
 import { chartSvg } from './chart-svg.ts';
 import { readPool } from '../access/pool-file.ts';
 import { print, type Output } from '../terminal/output.ts';
-import { adviceLines, comparedChart, comparedRows, comparedTable } from './report.ts';
+import { adviceLines, comparedChart, comparedRows, comparedTable, parkedLine } from './report.ts';
 
 export interface SimulateFlags {
   readonly pool?: string;
@@ -33,6 +36,7 @@ export interface SimulateFlags {
   readonly target?: number;
   readonly slots?: number;
   readonly max?: number;
+  readonly parked?: number;
   readonly against: readonly Peer[];
   readonly chart?: string;
   readonly explain?: boolean;
@@ -42,6 +46,8 @@ export interface SimulateFlags {
 /** A Monday: an ordinary day, if none is given. */
 const MONDAY = Date.UTC(2026, 0, 5);
 const USUAL_TARGET_MS = 10_000;
+/** Without a pool that says what they request: 10m of 500m. */
+const USUAL_PARKED_SHARE = 0.02;
 /** Number of points of a chart over the length of the trace. */
 const NOTES = 400;
 
@@ -49,7 +55,9 @@ export async function simulateCommand(flags: SimulateFlags): Promise<void> {
   const trace = flags.trace ? await readTraceFile(flags.trace) : generated(flags);
   if (trace.arrivals.length === 0)
     throw new UsageError('the trace has no tasks: give a longer --duration or a higher --rate');
-  const policy = policyFor(flags, flags.pool ? await readPool(flags.pool) : undefined);
+  const pool = flags.pool ? await readPool(flags.pool) : undefined;
+  const policy = policyFor(flags, pool);
+  const parking = parkingFor(flags, pool);
   const targetMs = policy.targetWaitMs ?? USUAL_TARGET_MS;
   const { slots = 1 } = policy;
   const noteMs = Math.max(1_000, (trace.arrivals.at(-1) ?? 0) / NOTES);
@@ -60,9 +68,15 @@ export async function simulateCommand(flags: SimulateFlags): Promise<void> {
     seed: flags.seed,
     noteMs,
   };
-  const rows = compare(trace, policy, targetMs, flags.against, setting);
+  const rows = compare(trace, policy, targetMs, flags.against, setting, parking);
   if (flags.chart) await writeFile(flags.chart, chartSvg(comparedChart(trace, rows, targetMs)));
-  const about = { trace: trace.name, targetMs, startMs: flags.startTime, slots };
+  const about = {
+    trace: trace.name,
+    targetMs,
+    startMs: flags.startTime,
+    slots,
+    ...(parking && { parked: parking }),
+  };
   await print(flags.output, { ...about, policies: comparedRows(rows) }, () => {
     const decisions = (flags.explain ? (rows[0]?.run.decisions ?? []) : []).map(
       ({ at, reason }) => `${(at / 1_000).toFixed(1).padStart(8)} s  ${reason}\n`,
@@ -70,7 +84,7 @@ export async function simulateCommand(flags: SimulateFlags): Promise<void> {
     return [
       ...decisions,
       `${trace.name}: ${trace.arrivals.length} tasks, target ${targetMs / 1_000} s\n`,
-      comparedTable(rows) + adviceLines(rows),
+      comparedTable(rows) + parkedLine(parking) + adviceLines(rows),
       ...(flags.chart ? [`chart: ${flags.chart}\n`] : []),
     ].join('');
   });
@@ -92,6 +106,30 @@ function policyFor(
     ...(max === undefined ? {} : { maxReplicas: max }),
     paused: false,
   };
+}
+
+/** The pods that the command line or the pool wants parked. Throws `UsageError` if those of the pool's template cannot be. */
+function parkingFor(
+  { parked: asked }: SimulateFlags,
+  pool: Partial<WorkerPoolSpecInput> | undefined,
+): Parking | undefined {
+  const replicas = asked ?? pool?.parked?.replicas ?? 0;
+  if (replicas === 0) return undefined;
+  if (!pool?.parked) return { replicas, share: USUAL_PARKED_SHARE };
+  const pods = parkedPodsOf({
+    metadata: { name: '', namespace: '' },
+    spec: withDefaults({ redis: {}, ...pool }),
+  });
+  if (!pods || pods.unfit !== undefined)
+    throw new UsageError(
+      `the pods of the pool cannot be parked: ${pods?.unfit ?? 'it has no template'}. Mend that, or give --parked 0`,
+    );
+  const { full, parked } = pods.sizes;
+  return { replicas, share: cpuOf(parked) / cpuOf(full) };
+}
+
+function cpuOf(requests: Readonly<Record<string, string>> | undefined): number {
+  return parseQuantity(requests?.['cpu']) ?? 1;
 }
 
 function generated({ generate: kind, seed, duration, rate, service }: SimulateFlags): TaskTrace {

@@ -16,6 +16,7 @@ const world = (part: Partial<World>): World => ({
   wanted: 0,
   existing: 0,
   ready: 0,
+  parked: 0,
   ...part,
 });
 

@@ -76,6 +76,73 @@ describe('the run', () => {
   });
 });
 
+describe('parked replicas', () => {
+  const parking = (replicas: number, atWork: (now: number) => number): Autoscaler => ({
+    name: 'a plan',
+    victims: 'idle',
+    initial: 0,
+    parking: { replicas, share: 0.1 },
+    look: (now, { waiting, inFlight }) => {
+      const busy = Math.max(atWork(now), Math.min(1, waiting + inFlight));
+      return { replicas: busy, parked: Math.max(0, replicas - busy), next: now + 1_000, wakesOnPush: true };
+    },
+  });
+
+  test('a parked one costs its share, works at once, and is parked again', () => {
+    const trace = createTrace('three', [
+      [0, 1_000],
+      [100_000, 1_000],
+      [200_000, 1_000],
+    ]);
+    const run = simulate(
+      trace,
+      parking(2, () => 0),
+      { startMs: 5_000, slots: 1 },
+    );
+    // the first has to wait for the pods of a new pool
+    expect([...run.waits]).toEqual([5_000, 0, 0]);
+    expect(run).toMatchObject({ starts: 2, endMs: 201_000 });
+    // both while they start, one for each second of work; for the rest of the time a tenth of a pod each
+    const full = 2 * 5_000 + 3 * 1_000;
+    expect(run.podMs).toBeCloseTo(full + (2 * 201_000 - full) / 10, 6);
+  });
+
+  test('what is needed beyond them starts; what is not, goes', () => {
+    const trace = createTrace('late', [
+      [0, 0],
+      [100_000, 1_000],
+    ]);
+    const peak = (now: number): number => (now >= 20_000 && now < 40_000 ? 3 : 0);
+    const run = simulate(trace, parking(1, peak), { startMs: 0, slots: 1 });
+    expect(run.starts).toBe(3);
+    // three for 20 s, one for each task until the next look; the one that stays is a tenth of a pod otherwise
+    expect(run.podMs).toBeCloseTo(3 * 20_000 + 2 * 1_000 + 79_000 / 10, 6);
+  });
+
+  test('a busy one that is not needed is parked when it has finished', () => {
+    const trace = createTrace('long', [
+      [0, 30_000],
+      [70_000, 0],
+    ]);
+    const early = {
+      ...parking(1, () => 0),
+      look: (now: number) => ({
+        replicas: now < 5_000 ? 1 : 0,
+        parked: now < 5_000 ? 0 : 1,
+        next: now + 5_000,
+        wakesOnPush: false,
+      }),
+    };
+    const back = {
+      ...early,
+      look: (now: number) => ({ ...early.look(now), replicas: now < 5_000 || now >= 70_000 ? 1 : 0 }),
+    };
+    const run = simulate(trace, back, { startMs: 0, slots: 1 });
+    expect(run).toMatchObject({ starts: 1, endMs: 70_000 });
+    expect(run.podMs).toBeCloseTo(30_000 + 40_000 / 10, 6);
+  });
+});
+
 describe('scale-in', () => {
   const trace = createTrace('long and short', [
     [0, 20_000],
