@@ -177,6 +177,7 @@ function create({ options, pods, alive }: FleetState, now: number): void {
     id: pods.length,
     createdAt: now,
     parkedAt: 0,
+    isSpare: false,
     state: 'starting',
     tasks: new Set(),
   };

@@ -34,7 +34,7 @@ export interface ParkedPods {
 export type PodSize = 'full' | 'parked' | 'stuck';
 
 /** `undefined` for a pool that parks no replicas and has none left of before. */
-export function parkedPodsOf({ spec, status }: WorkerPool): ParkedPods | undefined {
+export function parkedPodsOf({ spec, status }: Pick<WorkerPool, 'spec' | 'status'>): ParkedPods | undefined {
   const { parked, template, source } = spec;
   if (!template?.spec || source || (!parked && !status?.parkedReplicas)) return undefined;
   const name = spec.workerContainer ?? template.spec.containers[0]?.name;
