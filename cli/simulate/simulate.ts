@@ -116,10 +116,7 @@ function parkingFor(
   const replicas = asked ?? pool?.parked?.replicas ?? 0;
   if (replicas === 0) return undefined;
   if (!pool?.parked) return { replicas, share: USUAL_PARKED_SHARE };
-  const pods = parkedPodsOf({
-    metadata: { name: '', namespace: '' },
-    spec: withDefaults({ redis: {}, ...pool }),
-  });
+  const pods = parkedPodsOf({ spec: withDefaults({ redis: {}, ...pool }) });
   if (!pods || pods.unfit !== undefined)
     throw new UsageError(
       `the pods of the pool cannot be parked: ${pods?.unfit ?? 'it has no template'}. Mend that, or give --parked 0`,
