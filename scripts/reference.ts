@@ -92,7 +92,7 @@ const OWNERS = new Map([
   ...['batch', 'batchLeft', 'batchEnded', 'batchFailed', 'batchIds', 'batchInner', 'batchKnown'].map(
     (name) => [name, '<batch>'] as const,
   ),
-  ...['heldTasks', 'limitRate'].map((name) => [name, '<key>'] as const),
+  ...['heldTasks', 'limitRate', 'unique'].map((name) => [name, '<key>'] as const),
   ...['memory', 'timeline', 'decisions'].map((name) => [name, '<namespace>/<pool>'] as const),
 ]);
 

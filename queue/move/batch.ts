@@ -52,6 +52,13 @@ function partitionOfItem(kind: Kind, first: Buffer, second: Buffer | undefined, 
 
 const BAR = 0x7c;
 
+/** The bytes of the tasks; none of dead letters and counters. */
+export function tasksOf({ kind, items }: Batch): Buffer[] {
+  if (kind === 'dead' || kind === 'stats') return [];
+  if (kind === 'delayed') return items.filter((_, i) => i % 2 === 1).map(taskOfDelayed);
+  return items.map(taskOf);
+}
+
 /** The bytes of a task after its past, as move-in.lua reads them. */
 function taskOf(item: Buffer): Buffer {
   return item.subarray(item.indexOf(BAR) + 1);

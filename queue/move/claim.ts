@@ -122,14 +122,17 @@ export async function release(source: Side, claimed: Claim): Promise<void> {
   await hold(source, claimed, 'release');
 }
 
-/** Ends a move: nothing of it is left in either place. */
+/** Ends a move: nothing of it is left in either place. Throws `MoveTaken` if another process has taken over. */
 export async function endMove(
   source: Side,
   destination: Side,
   claimed: Claim,
   to: readonly QueueKeys[],
 ): Promise<void> {
-  await hold(source, claimed, 'end');
+  const [status] = (await hold(source, claimed, 'end')) as [number];
+  // without a record it has ended, and only the reply was lost
+  if (status === 0 && (await lossOf(source, claimed.keys)) instanceof MoveTaken)
+    throw new MoveTaken(claimed.keys.queue);
   await destination.ask(
     Promise.all(
       to.map(({ queue, arrivals }) =>

@@ -143,6 +143,9 @@ export async function moveQueues(options: MoveOptions): Promise<MoveReport> {
   };
   await moveAll(run, options.signal);
   await settleDown(run, options.signal);
+  // whoever follows moves on anyway
+  while (options.followMs === undefined && !run.routes.every(({ emptied }) => emptied))
+    await moveAll(run, options.signal);
   if (options.followMs !== undefined) {
     options.onFollowing?.();
     await follow(run, options.followMs, options.signal);
@@ -290,7 +293,7 @@ async function moveTasks(run: Run, route: Route, signal: AbortSignal | undefined
   await returnCancelMarks(route);
   const marks = await copyCancelMarks(route);
   for (const kind of ['suspects', 'queue'] as const) {
-    await moveKind(route, kind, (of, count) => run.moved(NAMES[of], count), signal);
+    route.emptied = await moveKind(route, kind, (of, count) => run.moved(NAMES[of], count), signal);
     check(signal);
   }
   await catchUp(route);

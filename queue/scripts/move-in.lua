@@ -1,7 +1,9 @@
 -- Puts a batch of a queue that is moved (move-out.lua) into its new place, once, however often it is sent.
 --
 -- KEYS  1 arrivals  2 queue  3 delayed  4 dead  5 stats  6 history  7 pasts
--- ARGV  1 id of the move  2 number of the batch  3 kind  4 '1' for tasks of the backlog  5 … items, as in move-out.lua
+-- ARGV  1 id of the move  2 number of the batch  3 kind  4 '1' for tasks of the backlog
+--       5 keys of unique tasks among them, JSON: [[key, id, until when it is kept at least or 0, ms until it ends], …], or ''
+--       6 … items, as in move-out.lua
 -- Returns  1; 0 if the batch was here before; -1 if this place does not know the move, and nothing was changed
 -- Tasks of the backlog are older than what clients have pushed here meanwhile: they go between that and what was moved before,
 -- unless more than a thousand tasks, or 1 MiB, were pushed here. Then, and if they are no backlog, they arrive like any push.
@@ -74,18 +76,18 @@ local function set_aside(count)
 end
 
 if kind == 'delayed' then
-  in_parts('ZADD', DELAYED, ARGV, 5)
+  in_parts('ZADD', DELAYED, ARGV, 6)
 elseif kind == 'dead' then
-  in_parts('LPUSH', DEAD, ARGV, 5)
+  in_parts('LPUSH', DEAD, ARGV, 6)
 elseif kind == 'stats' then
-  for i = 5, #ARGV, 2 do
+  for i = 6, #ARGV, 2 do
     local field, by = ARGV[i], ARGV[i + 1]
     -- what is no number on either side was written by something else
     redis.pcall(string.find(by, '^-?%d+$') and 'HINCRBY' or 'HINCRBYFLOAT', STATS, field, by)
   end
 else
   local tasks = {}
-  for i = 5, #ARGV do
+  for i = 6, #ARGV do
     local past, at = string.match(ARGV[i], '^([^|]*)|()')
     local sound = past and string.find(past .. ':', '^%d+:%d+:')
     -- what something else put among the suspects is a task as it is
@@ -104,6 +106,11 @@ else
     in_parts('LPUSH', QUEUE, aside)
   end
   if backlog then redis.call('HSET', ARRIVALS, NEWEST, tasks[#tasks]) end
+end
+-- those that have begun here meanwhile win: a worker tells when it begins the task
+for _, one in ipairs(ARGV[5] ~= '' and cjson.decode(ARGV[5]) or {}) do
+  local name = string.sub(ARRIVALS, 1, -9) .. 'unique:' .. one[1]
+  redis.call('SET', name, cjson.encode({id = one[2], till = one[3]}), 'PX', string.format('%.0f', math.max(1, one[4])), 'NX')
 end
 redis.call('HSET', ARRIVALS, id, number)
 return 1

@@ -4,14 +4,17 @@
 -- KEYS  1 move  2 moving  3 the list, sorted set or hash of this kind  4 history  5 pasts
 -- ARGV  1 the process, as in move-hold.lua  2 lease, ms  3 number of the batch that has arrived, or ''
 --       4 kind: 'queue', 'suspects', 'delayed', 'dead' or 'stats'  5 maximum number of tasks, 0 to take none  6 bytes with which it ends
+--       7 the highest number that the destination has seen
 -- Returns  {0} if this process has no lease; else
 --          {1, number, kind, Redis time in ms, tasks of that kind left behind, {item, …}}; number '' if there is nothing
 -- Items: tasks as `past|bytes`, the past empty where there is none; of 'delayed' score and member, of 'stats' field and value, in turn;
 -- the oldest first. A batch that has not arrived yet is returned again, of whatever kind it is. Numbers never repeat: they are
--- the time in microseconds, so that a server that went back in time gives no number twice.
+-- the time in microseconds, and above all that the destination has seen, so that a server that went back in time, whatever its clock
+-- says now, gives no number twice.
 local MOVE, MOVING, SOURCE, HISTORY, PASTS = unpack(KEYS)
 local call = redis.call
 local process, lease, arrived, kind, count, room = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local seen = tonumber(ARGV[7])
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local holder, number, of, last = unpack(call('HMGET', MOVE, 'holder', 'number', 'kind', 'last'))
@@ -105,6 +108,6 @@ end
 for from = 1, #items, 1000 do
   call('RPUSH', MOVING, unpack(items, from, math.min(from + 999, #items)))
 end
-number = string.format('%.0f', math.max((tonumber(last) or 0) + 1, clock[1] * 1000000 + clock[2]))
+number = string.format('%.0f', math.max((tonumber(last) or 0) + 1, seen + 1, clock[1] * 1000000 + clock[2]))
 call('HSET', MOVE, 'number', number, 'kind', kind, 'last', number)
 return {1, number, kind, now, left - taken, items}

@@ -48,6 +48,7 @@ const arity = {
   'move-page': 1,
   'move-keep': 2,
   'move-drop': 1,
+  'move-unlock': undefined,
   'move-close': 1,
   'move-back': 5,
   'limit-set': 6,

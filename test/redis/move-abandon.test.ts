@@ -103,6 +103,7 @@ test('the new place takes no batch that comes late, and the move does not go on'
     1,
     'queue',
     '0',
+    '',
     '|a',
   );
   expect(await late).toBe(-1);
