@@ -90,7 +90,8 @@ async function readQueue(ask: Ask, base: string, queue: string, horizonMs: numbe
 /** 0 is a limit as well: nothing runs, but the first job of a time starts. */
 function limitIn(field: string | undefined): number | undefined {
   const limit = Number(field ?? NaN);
-  return Number.isNaN(limit) ? undefined : limit;
+  // as BullMQ compares it: with 1.5 two run, and the third does not
+  return Number.isNaN(limit) ? undefined : Math.ceil(limit);
 }
 
 function left(limit: number | undefined, used: number): number {

@@ -2,10 +2,11 @@
  * What Sidekiq's processes say of themselves with each heartbeat. When that was they say by their own clocks. Where that cannot be, by
  * the clock of Redis, it is derived from when Redis will forget their record: a minute after the heartbeat.
  */
+import { plainText } from '../../runtime/plain-text.ts';
 import { LONGEST, type Ask } from './ask.ts';
 import { replyCode } from '../connection/reply-code.ts';
 import { existingKeys, fields, namedHashes, timeToLive } from './question.ts';
-import { SourceTrouble, type SourceWorker } from './source.ts';
+import { SourceTrouble, type Concern, type SourceWorker } from './source.ts';
 
 /** The most between two heartbeats, and what one takes, ms. */
 export const LONGEST_BEAT_MS = 12_000;
@@ -24,8 +25,8 @@ const FIELDS = ['info', 'busy', 'quiet', 'beat'] as const;
 interface SidekiqProcess {
   /** `host:pid:nonce`. */
   readonly identity: string;
-  /** Jobs that it runs, those of other queues included. */
-  readonly busy: number;
+  /** Jobs that it runs, those of other queues included; `undefined` where what it says is no number of them. */
+  readonly busy: number | undefined;
   readonly quiet: boolean;
   /** Its last heartbeat, ms by its own clock. */
   readonly beatAt: number;
@@ -49,9 +50,14 @@ export async function readProcesses(
     if (info === undefined) return [];
     const beatAt = Number(beat) * 1_000;
     const ageMs = isLikely(now - beatAt) ? Math.max(0, now - beatAt) : undefined;
-    return [{ identity, busy: Number(busy) || 0, quiet: quiet === 'true', beatAt, ageMs, ...queuesIn(info) }];
+    return [{ identity, busy: jobsIn(busy), quiet: quiet === 'true', beatAt, ageMs, ...queuesIn(info) }];
   });
   return { now, processes };
+}
+
+/** Anybody may have written it: a negative one would hide what others run. */
+function jobsIn(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : undefined;
 }
 
 function isLikely(ageMs: number): boolean {
@@ -97,14 +103,33 @@ export function isSilent({ ageMs }: SidekiqProcess): boolean {
   return ageMs === undefined || ageMs > SILENT_MS;
 }
 
+/** The jobs that it runs, as far as it says; the least that it may run where that cannot be read. */
+export function busyIn({ busy = 1 }: SidekiqProcess): number {
+  return busy;
+}
+
 /** Without a heartbeat it may hold what it has not said. */
 export function workerOf(process: SidekiqProcess): SourceWorker {
-  const { identity, busy, quiet, ageMs } = process;
+  const { identity, quiet, ageMs } = process;
   const silent = isSilent(process);
   const host = identity.replace(/:\d+:[0-9a-f]+$/, '');
-  const tasks = silent ? Math.max(1, busy) : busy;
+  const tasks = silent ? Math.max(1, busyIn(process)) : busyIn(process);
   const seen = ageMs === undefined ? {} : { seenMs: Math.round(ageMs) };
   return { id: identity, hosts: [host], tasks, quiet, silent, ...seen };
+}
+
+/** About processes that do not say how many jobs they run. */
+export function concernsOf(processes: readonly SidekiqProcess[]): Concern[] {
+  const odd = processes.filter(({ busy }) => busy === undefined);
+  const [first] = odd;
+  if (!first) return [];
+  return [
+    {
+      note: `the field "busy" of ${plainText(first.identity, 100)}${odd.length > 1 ? ` and ${odd.length - 1} more` : ''} is no number of jobs`,
+      todo: 'its pod is held, as it may run any: see what else writes to that key; a process of Sidekiq writes it anew with its next heartbeat',
+      holds: true,
+    },
+  ];
 }
 
 function queuesIn(info: string): Pick<SidekiqProcess, 'takesFrom' | 'queues'> {

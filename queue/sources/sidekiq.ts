@@ -12,7 +12,14 @@ import type { Answers, Ask } from './ask.ts';
 import { scoreIn } from '../scripts/decode-reply.ts';
 import { dueAt, SECONDS } from './delayed.ts';
 import { count, counter, texts, waking, type Moment, type Question } from './question.ts';
-import { LONGEST_BEAT_MS, readProcesses, withAges, workerOf } from './sidekiq-processes.ts';
+import {
+  busyIn,
+  concernsOf,
+  LONGEST_BEAT_MS,
+  readProcesses,
+  withAges,
+  workerOf,
+} from './sidekiq-processes.ts';
 import { SourceTrouble, type Source, type SourceCounts, type SourceWorker } from './source.ts';
 
 export interface SidekiqSettings {
@@ -34,7 +41,7 @@ export function sidekiqSource({ queues }: SidekiqSettings): Source {
       readWorkers: async (ask) => {
         const { processes } = await readProcesses(ask);
         const ours = processes.filter(({ takesFrom }) => queues.some(takesFrom));
-        return { workers: (await withAges(ask, ours)).map(workerOf), unnamed: 0 };
+        return { workers: (await withAges(ask, ours)).map(workerOf), unnamed: 0, concerns: concernsOf(ours) };
       },
       orders: {
         drain: (redis, workers) => signal(redis, workers, 'TSTP'),
@@ -91,7 +98,7 @@ async function readQueues(
     {
       now,
       waiting: 0,
-      inHand: processes.reduce((sum, { busy }) => sum + busy, 0),
+      inHand: processes.reduce((sum, one) => sum + busyIn(one), 0),
       delayed: scheduled.delayed + retried.delayed,
       due: scheduled.due + retried.due,
       dueSoon: scheduled.dueSoon + retried.dueSoon,

@@ -54,6 +54,31 @@ test('Sidekiq: processes are found among the names of thousands that were killed
   ]);
 });
 
+test.each(['nan', '', '-1000', '-Infinity', 'Infinity', '1e308', '1.5', '9'.repeat(40), ' 2'])(
+  'Sidekiq: a process that says it runs %j jobs holds its pod, and hides nothing that others run',
+  async (busy) => {
+    await redis.sadd('queues', 'mail');
+    await redis.lpush('queue:mail', 'a');
+    await beat('pod-1:1:ab', { queues: ['mail'] }, 3);
+    await beat('pod-2:1:ab', { queues: ['mail'] }, 0);
+    await redis.hset('pod-2:1:ab', { busy });
+    const { counts, crew } = await seen({ sidekiq: { queues: ['mail'] } });
+    expect(counts.reduce((sum, { inHand }) => sum + inHand, 0)).toBe(4);
+    expect(crew.workers.map(({ id, tasks }) => `${id} ${tasks}`).toSorted()).toEqual([
+      'pod-1:1:ab 3',
+      'pod-2:1:ab 1',
+    ]);
+    expect(crew.concerns).toMatchObject([{ note: expect.stringContaining('pod-2:1:ab'), holds: true }]);
+  },
+);
+
+test('BullMQ: of a limit that is no whole number, as many as BullMQ runs', async () => {
+  await redis.hset('bull:mail:meta', { 'opts.maxLenEvents': 1, concurrency: '1.5' });
+  await redis.lpush('bull:mail:wait', '1', '2', '3');
+  const { counts } = await seen({ bullmq: { queues: ['mail'], prefix: 'bull' } });
+  expect(counts).toMatchObject([{ waiting: 3, blocked: 1 }]);
+});
+
 test('RQ: workers are found among the names of thousands that were killed', async () => {
   await redis.sadd('rq:queues', 'rq:queue:mail');
   await redis.sadd('rq:workers:mail', ...gone('rq:worker:'), 'rq:worker:busy', 'rq:worker:idle');

@@ -112,7 +112,7 @@ const abandoned: readonly Abandoned[] = [
       await redis.hset(identity, 'beat', Date.now() / 1e3 - 40);
       await redis.expire(identity, 20);
     },
-    /^1 processes have not beaten for 4\d s, such as pod-1:\d+:\w+: killed, short of CPU, or with a clock that is off$/,
+    /^1 process has not beaten for 4\d s, such as pod-1:\d+:\w+: killed, short of CPU, or with a clock that is off$/,
   ],
   [
     dramatiqCase,

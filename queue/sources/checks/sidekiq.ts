@@ -29,7 +29,7 @@ export async function checkSidekiq({ queues }: SidekiqSettings, ask: Ask): Promi
     ...(first
       ? [
           {
-            note: `${silent.length} processes have not beaten for ${ageOf(first, now)}, such as ${first.identity}: killed, short of CPU, or with a clock that is off`,
+            note: `${silent.length === 1 ? '1 process has' : `${silent.length} processes have`} not beaten for ${ageOf(first, now)}, such as ${first.identity}: killed, short of CPU, or with a clock that is off`,
             todo: 'their pods count as busy until they beat again; a record without a heartbeat is gone after a minute. The jobs of a killed process are lost, unless it ran super_fetch: set its timeout (-t) and the terminationGracePeriodSeconds of the pods to more than the longest job',
           },
         ]
@@ -41,5 +41,7 @@ function ageOf(
   { ageMs, beatAt }: { readonly ageMs: number | undefined; readonly beatAt: number },
   now: number,
 ): string {
-  return `${Math.round((ageMs ?? now - beatAt) / 1_000)} s`;
+  const age = Math.round((ageMs ?? now - beatAt) / 1_000);
+  // what it wrote may be no time
+  return age >= 0 && age < 1e9 ? `${age} s` : 'some time';
 }
