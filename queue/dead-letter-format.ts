@@ -35,8 +35,11 @@ export interface DeadLetter extends DeadHeader {
   readonly raw: Buffer;
 }
 
+/** Half a surrogate pair, which JSON can spell and Lua does not read, becomes the character that it is in Redis, too. */
 export function deadHeader(header: DeadHeader): string {
-  return JSON.stringify(header);
+  return JSON.stringify(header, (_, value: unknown) =>
+    typeof value === 'string' ? value.toWellFormed() : value,
+  );
 }
 
 /** A header from the errors hash; any other text found there is the error itself. */

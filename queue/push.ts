@@ -73,7 +73,9 @@ export function createPusher(
       const refresh = now - refreshedAt >= REFRESH_MS;
       if (refresh) refreshedAt = now;
       const about = [number, sentFloor, KEPT_S, delayMs ?? '', tasks.length, refresh ? 1 : 0];
-      const uniques = tasks.flatMap(({ unique }, i) => (unique ? [[i + 1, unique.key, unique.forMs]] : []));
+      const uniques = tasks.flatMap(({ unique }, i) =>
+        unique ? [[i + 1, unique.key.toWellFormed(), unique.forMs]] : [],
+      );
       const args = [...about, ...ids, ...raws, ...(uniques.length > 0 ? [JSON.stringify(uniques)] : [])];
       try {
         // before the push, after which there may be a new one

@@ -316,3 +316,24 @@ test('a client that gives an id in two chunks pushes it once, also where tasks h
   await own.sadd(keys.batchKnown('b'), 'another');
   expect(await send(2)).toEqual([1, 0]);
 });
+
+test('a part whose id is no Unicode is dropped and requeued like any other', async () => {
+  const keys = freshKeys();
+  await using queue = open(keys);
+  const failing = (): never => {
+    throw Object.assign(new Error('no'), { retry: false });
+  };
+  await using _worker = startWorker(server, keys, { handler: failing });
+  // as of a file name that is no UTF-8
+  await queue.batch([{ id: 'caf\udce9' }, { id: '\ud83d' }], { id: 'b', then: {} });
+  const waits = async (count: number): Promise<void> =>
+    eventually(async () =>
+      expect(await queue.batch.show('b')).toMatchObject({ state: 'running', waiting: count }),
+    );
+  await waits(2);
+  expect(await queue.dead.requeue({ ids: ['\ud83d'] })).toBe(1);
+  await eventually(async () => expect(Number(await redis.hget(keys.stats, 'failed'))).toBe(3));
+  await waits(2);
+  expect(await queue.dead.drop('all')).toBe(2);
+  expect(await queue.batch.show('b')).toMatchObject({ state: 'ended', failed: 2 });
+});

@@ -140,6 +140,33 @@ describe('keys', () => {
     expect(await redis.exists(keys.held, keys.heldDue, keys.limitSlots, keys.limitRunning)).toBe(0);
   });
 
+  test('of tasks with text that is no Unicode, as any other', async () => {
+    const odd = (customer: string, text: string): string => `{"customer":"${customer}","file":"${text}"}`;
+    const keys = await queueWith(
+      { perKey: { field: 'customer', concurrency: 1 } },
+      ...[String.raw`caf\udce9`, String.raw`\ud83d`, String.raw`\ud83d\ud83d\ude00\ude00`].map((text) =>
+        odd('a', text),
+      ),
+      odd(String.raw`\ud83d\ude00`, String.raw`\\ud83d\udCE9`),
+      odd('😀', ''),
+      odd(String.raw`\uDCE9`, ''),
+      odd('\ufffd', ''),
+    );
+    const worker = await startHandWorker(redis, keys);
+    const { tasks } = await worker.turn({ want: 10 });
+    expect(
+      texts(tasks).map((text) => (JSON.parse(text) as { customer: string }).customer.toWellFormed()),
+    ).toEqual(['a', '😀', '\ufffd']);
+    expect(await redis.zrange(keys.held, '0', '-1', 'WITHSCORES')).toEqual([
+      '\ufffd',
+      '1',
+      '😀',
+      '1',
+      'a',
+      '2',
+    ]);
+  });
+
   test('a rate of each', async () => {
     const keys = await queueWith(
       { perKey: { field: 'customer', rate: '10/s', burst: 1 } },

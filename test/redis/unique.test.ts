@@ -226,6 +226,20 @@ test.concurrent('the key of a task that vanished ends by itself; what else is un
   expect(await queue.result('b')).toBe('ok');
 });
 
+test.concurrent('a key, or an id, that is no Unicode is a key like any other', async () => {
+  await using queue = openFresh();
+  expect(await queue.enqueue({ id: 'a\udce9' }, { unique: 'k\ud83d' })).toBe('a\udce9');
+  expect(await queue.enqueue({ id: 'b' }, { unique: 'k\ud83d' })).toBe('a\ufffd');
+  const failing = (): never => {
+    throw Object.assign(new Error('no'), { retry: false });
+  };
+  await using worker = startWorker(server, queue.keys, { handler: failing });
+  await eventually(async () => expect(await queue.dead()).toHaveLength(1));
+  await worker.stop();
+  expect(await queue.dead.requeue('all')).toBe(1);
+  expect(await queue.enqueue({ id: 'c' }, { unique: 'k\ud83d' })).toBe('a\ufffd');
+});
+
 test.concurrent('what cannot be is refused where it is written, or a dead letter', async () => {
   await using queue = openFresh();
   const refused = async (push: Promise<unknown>, why: RegExp): Promise<void> => {

@@ -29,12 +29,28 @@ local function slots_of(base)
     return t, offset, at ~= nil
   end
 
+  -- JSON in which halves of surrogate pairs, which cjson refuses, are the character that stands for what is none.
+  local function without_halves(raw)
+    local low_at
+    return (string.gsub(raw, '()\\(.)(%x?%x?%x?%x?)()', function(at, kind, digits, next_at)
+      if kind ~= 'u' or not string.find(digits, '^[dD][89a-fA-F]') then return nil end
+      if string.find(digits, '^.[89abAB]') then
+        if string.find(raw, '^\\u[dD][c-fC-F]%x%x', next_at) then
+          low_at = next_at
+          return nil
+        end
+      elseif at == low_at then return nil end
+      return '\\ufffd'
+    end))
+  end
+
   -- The key of a task: the text or number in this field of a JSON object; nothing where it has none.
   local function task_key(field, raw)
     if #raw > LARGEST_TASK or not string.find(raw, '^%s*{') then return nil end
     -- a name may be spelled with escapes
     if not string.find(raw, '"' .. field .. '"', 1, true) and not string.find(raw, '\\', 1, true) then return nil end
     local read, task = pcall(cjson.decode, raw)
+    if not read then read, task = pcall(cjson.decode, without_halves(raw)) end
     local key = read and type(task) == 'table' and task[field]
     if type(key) == 'number' then key = string.format('%.17g', key) end
     if type(key) ~= 'string' or key == '' then return nil end
