@@ -9,6 +9,7 @@ import type { QueueKeys } from '../../queue/keys.ts';
 import { encodeTask, hasId } from '../../queue/task.ts';
 import { cronTimesOf, type CronTimes } from '../decide/cron.ts';
 import { occurrencesToPush } from '../decide/occurrences.ts';
+import { answered } from './answered.ts';
 
 /** What is remembered between two calls, by the name of the cron task. */
 export type CronsState = Map<string, RememberedCron>;
@@ -55,6 +56,8 @@ const LONGEST_MS = 3_600_000;
 const CLOCK_SET_MS = 3 * 3_600_000;
 /** After another one has moved it, ms. */
 const AGAIN_MS = 1_000;
+/** In the words of a timeout. */
+const WHAT = 'a cron task';
 
 /** Throws `RangeError` for a cron task that cannot be read. Rejects if Redis fails: nothing was pushed then that is not recorded. */
 export async function runCrons(input: CronsInput, state: CronsState): Promise<CronsDone> {
@@ -81,8 +84,8 @@ async function forgetRemoved({ crons, redis, keys, formerly }: CronsInput, state
   const removed = new Set([...formerly, ...state.keys()]);
   for (const { name } of crons) removed.delete(name);
   for (const name of removed) {
-    const { text } = await readCron(redis, keys, name);
-    if (text !== '') await moveCron(redis, keys, name, text, undefined, []);
+    const { text } = await answered(readCron(redis, keys, name), WHAT);
+    if (text !== '') await answered(moveCron(redis, keys, name, text, undefined, []), WHAT);
     state.delete(name);
   }
 }
@@ -112,7 +115,7 @@ async function runCron(
 ): Promise<OneDone> {
   const { name } = cron;
   const remembered = all.get(name);
-  const before = remembered?.stored ?? (await readCron(redis, keys, name));
+  const before = remembered?.stored ?? (await answered(readCron(redis, keys, name), WHAT));
   const keep = (stored: StoredState | undefined): StoredState | undefined => {
     // whoever has replaced it knows better: it is read again
     if (remembered) all.set(name, { ...remembered, stored });
@@ -122,7 +125,7 @@ async function runCron(
     next: CronState | undefined,
     tasks: readonly CronTask[] = [],
   ): Promise<CronState | undefined> =>
-    keep(await moveCron(redis, keys, name, before.text, next, tasks))?.state;
+    keep(await answered(moveCron(redis, keys, name, before.text, next, tasks), WHAT))?.state;
 
   if (cron.suspend) {
     if (before.text === '') keep(before);
@@ -170,7 +173,7 @@ async function isRunning(
   { redis, keys, empty }: Pick<CronsInput, 'redis' | 'keys' | 'empty'>,
 ): Promise<boolean> {
   if (concurrencyPolicy === ConcurrencyPolicy.Allow || !last || over || empty) return false;
-  const { outcome } = await readCron(redis, keys, name, last.id);
+  const { outcome } = await answered(readCron(redis, keys, name, last.id), WHAT);
   return outcome === undefined;
 }
 

@@ -30,7 +30,7 @@ import { deleteJob, isOwnJob } from './jobs/task-jobs.ts';
 import { findDeployment } from './find-deployment.ts';
 import { selectorText } from './known-deployment.ts';
 import { listAll, listPods, memberOf } from './pods.ts';
-import { isOwnPod } from './ownership.ts';
+import { isOwnPod, isWorkerOf } from './ownership.ts';
 import { goingAnyway } from './scale-in-plan.ts';
 import { mayRunIn } from './workers-of.ts';
 import { resumeIn } from './source-drains.ts';
@@ -211,14 +211,13 @@ async function podsRemain(input: FinalizeInput): Promise<boolean> {
 async function returnTasks({ pool, redis: link }: FinalizeInput): Promise<number> {
   if (!link) throw new Error('the address of Redis is not resolved');
   const { sampler, queues } = link;
-  const mine = keyOf(pool);
   let returned = 0;
   for (const keys of queues) {
     const redis = sampler.redisOf(keys);
     for (let pass = 0; pass < MOST_PASSES; pass++) {
       const listing = listAllWorkers(redis, keys);
       const all = await within(ANSWER_TIMEOUT_MS, listing, 'the list of workers');
-      const workers = all.filter(({ pool: owner }) => owner === mine);
+      const workers = all.filter((worker) => isWorkerOf(pool, worker));
       if (workers.length === 0) break;
       returned += await returnFrom(redis, keys, workers);
     }

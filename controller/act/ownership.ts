@@ -9,6 +9,8 @@
  * reference results in more members than the Deployment's status counts: see scale-in-plan.ts.
  */
 import type { Pod } from '../../kube/wire.ts';
+import type { WorkerPool } from '../../kube/workerpool.ts';
+import type { WorkerEntry } from '../../queue/workers/list-workers.ts';
 
 const TEMPLATE_HASH = 'pod-template-hash';
 const MAX_NAME = 253;
@@ -19,6 +21,14 @@ export function isOwnPod({ metadata }: Pod, deployment: string): boolean {
   if (hash === undefined || owner?.kind !== 'ReplicaSet' || !owner.apiVersion.startsWith('apps/'))
     return false;
   return owner.name === `${deployment.slice(0, MAX_NAME - 1 - hash.length)}-${hash}`;
+}
+
+/** Whether a registered worker is the pool's: not that of a pool of the same name in another cluster, where that can be told. */
+export function isWorkerOf(
+  { metadata: { namespace, name, uid } }: WorkerPool,
+  { pool, poolUid }: Pick<WorkerEntry, 'pool' | 'poolUid'>,
+): boolean {
+  return pool === `${namespace}/${name}` && (poolUid === '' || poolUid === uid);
 }
 
 /** Whether a Job has made it. */

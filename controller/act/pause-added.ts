@@ -1,5 +1,6 @@
 /** A pause of a pool means all of it: partitions that are added meanwhile are paused, too, before anything takes from them. */
 import { readPause } from '../../queue/pause.ts';
+import { answered } from './answered.ts';
 import type { QueueLink } from '../sample/sampler.ts';
 
 /**
@@ -11,12 +12,14 @@ export async function pauseAdded(
   added: ReadonlySet<string>,
 ): Promise<number> {
   const others = queues.filter(({ queue }) => !added.has(queue));
-  const pauses = await Promise.all(others.map((keys) => readPause(redisOf(keys), keys)));
+  const reading = Promise.all(others.map((keys) => readPause(redisOf(keys), keys)));
+  const pauses = await answered(reading, 'the pause of a queue');
   const [first] = pauses;
   if (!first || pauses.includes(undefined)) return 0;
   const text = `${first.at} ${first.reason}`;
   const paused = queues
     .filter(({ queue }) => added.has(queue))
     .map((keys) => redisOf(keys).set(keys.paused, text, 'NX'));
-  return (await Promise.all(paused)).filter((reply) => reply !== null).length;
+  return (await answered(Promise.all(paused), 'the pause of a queue')).filter((reply) => reply !== null)
+    .length;
 }

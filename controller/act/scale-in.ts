@@ -28,6 +28,7 @@ import {
   type ScaleInOutcome,
   type ScaleInPlan,
 } from './scale-in-plan.ts';
+import { answered } from './answered.ts';
 import type { Member, Members, Replicas, Target } from './target.ts';
 import { workersOf, type MemberWorkers, type PoolIdentity } from './workers-of.ts';
 
@@ -51,11 +52,12 @@ export function drainsOf(redisOf: RedisOf, queues: readonly QueueKeys[]): Drains
   const servers = (): Set<ReturnType<RedisOf>> =>
     new Set(new Map(queues.map(redisOf).map((redis) => [redis.stream, redis] as const)).values());
   return {
-    read: (named) => registeredWorkers(redisOf, queues, named),
-    set: (orders) => drainWorkers(redisOf, queues, orders),
+    read: (named) => answered(registeredWorkers(redisOf, queues, named), 'the list of workers'),
+    set: (orders) => answered(drainWorkers(redisOf, queues, orders), 'an order to workers'),
     endWaits: async (loads) => {
       const all = [...loads];
-      await Promise.all(Array.from(servers(), (redis) => endWaits(redis, all)));
+      const ending = Array.from(servers(), (redis) => endWaits(redis, all));
+      await answered(Promise.all(ending), 'the end of a wait');
     },
   };
 }

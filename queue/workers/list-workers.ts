@@ -17,6 +17,8 @@ export interface WorkerEntry {
   readonly started: number;
   /** `namespace/name`; empty if it belongs to none. */
   readonly pool: string;
+  /** Of that pool, which another cluster may have under the same name; empty if the worker does not report it. */
+  readonly poolUid: string;
   readonly inFlight: number;
 }
 
@@ -47,9 +49,9 @@ async function listPage(redis: Redis, keys: QueueKeys, from: number): Promise<Wo
   const call = script(redis, 'list-workers');
   const found = await call(keys.workers, keys.load, keys.worker(''), MOST, LONGEST, from);
   return asList(found, 'the workers').map((one): WorkerEntry => {
-    const parts = asList(one, 'a worker', 9).map((part) => asText(part, 'a field of a worker', LONGEST));
-    const [id = '', lease = '', epoch, state = '', concurrency, version = '', started, pool = '', inFlight] =
-      parts;
+    const parts = asList(one, 'a worker', 10).map((part) => asText(part, 'a field of a worker', LONGEST));
+    const [id = '', lease = '', epoch, state = '', concurrency, version = '', started] = parts;
+    const [pool = '', poolUid = '', inFlight] = parts.slice(7);
     const leaseEnds = asMoment(Buffer.from(lease), 'the end of a lease') ?? 0;
     const [runs, slots, begun] = [toCount(inFlight), toCount(concurrency), toCount(started)];
     return {
@@ -61,6 +63,7 @@ async function listPage(redis: Redis, keys: QueueKeys, from: number): Promise<Wo
       version,
       started: begun,
       pool,
+      poolUid,
       inFlight: runs,
     };
   });

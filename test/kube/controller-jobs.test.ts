@@ -299,6 +299,24 @@ describe.concurrent('a Job for each task', () => {
     await eventually(async () => expect(conditionText(await pool(), 'Ready')).toMatch(/^True/));
   });
 
+  test('a task of a pool of the same name in another cluster is left to its Job there', async () => {
+    const { push, podOf, end, edit, keys, ref, jobs, result } = await create({ mode: 'Paused' });
+    const about = { pool: `${ref.namespace}/videos`, poolUid: 'of another cluster' };
+    await push('theirs');
+    expect(await holdTask(stage.redis, keys, 'job/videos-theirs22', 3_600_000, about)).toBe(true);
+    await edit({ mode: 'Active' });
+    await push('ours');
+    await podOf('ours');
+    await end('ours', { message: 'done' });
+    await eventually(async () => expect(await result('ours')).toBe('done'));
+    expect(await jobs()).toHaveLength(1);
+    await stage.world.objects.remove(POOLS, ref);
+    await eventually(
+      async () => await expect(stage.world.objects.get(POOLS, ref)).rejects.toMatchObject({ notFound: true }),
+    );
+    expect(await stage.redis.hvals(keys.inflight('job/videos-theirs22'))).toEqual(['theirs']);
+  });
+
   test("a Job that is not the pool's own is left alone", async () => {
     const { push, podOf, end, result, jobs, ref } = await create();
     await push('t');

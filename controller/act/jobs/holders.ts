@@ -1,5 +1,4 @@
 /** Which tasks are held for Jobs of a pool: read from Redis, by the workers that are called `job/NAME`. */
-import { keyOf } from '../../../kube/watch.ts';
 import type { WorkerPool } from '../../../kube/workerpool.ts';
 import type { QueueKeys } from '../../../queue/keys.ts';
 import { cancelNames, findCancelled, readHeldTask } from '../../../queue/outcomes/held-task.ts';
@@ -7,6 +6,8 @@ import { listAllWorkers } from '../../../queue/workers/list-workers.ts';
 import { reap } from '../../../queue/workers/reap.ts';
 import { renewLease } from '../../../queue/workers/renew.ts';
 import type { QueueLink } from '../../sample/sampler.ts';
+import { answered } from '../answered.ts';
+import { isWorkerOf } from '../ownership.ts';
 import { isOfOneJob } from './failing.ts';
 import { HOLDER_PREFIX, LEASE_MS, READ_BYTES, type Holder } from './task-jobs.ts';
 
@@ -46,9 +47,9 @@ export async function readHolders(
   keys: QueueKeys,
   known: KnownHolders,
 ): Promise<HeldJob[]> {
-  const mine = keyOf(input.pool);
-  const workers = (await listAllWorkers(input.link.sampler.redisOf(keys), keys)).filter(
-    ({ id, pool: owner, epoch }) => owner === mine && id.startsWith(HOLDER_PREFIX) && epoch > 0,
+  const listing = listAllWorkers(input.link.sampler.redisOf(keys), keys);
+  const workers = (await answered(listing, 'the list of workers')).filter(
+    (worker) => isWorkerOf(input.pool, worker) && worker.id.startsWith(HOLDER_PREFIX) && worker.epoch > 0,
   );
   return readThese(input, keys, known, workers);
 }
@@ -62,7 +63,8 @@ export async function readHolder(
 ): Promise<HeldJob[]> {
   const id = HOLDER_PREFIX + name;
   try {
-    const held = await readHeldTask(input.link.sampler.redisOf(keys), keys, id, READ_BYTES);
+    const reading = readHeldTask(input.link.sampler.redisOf(keys), keys, id, READ_BYTES);
+    const held = await answered(reading, 'the task of a Job');
     return await readThese(input, keys, known, held ? [{ id, epoch: held.epoch }] : []);
   } catch (error) {
     if (!isOfOneJob(error)) throw error;
@@ -77,17 +79,19 @@ async function readThese(
   workers: readonly { readonly id: string; readonly epoch: number }[],
 ): Promise<HeldJob[]> {
   const redis = link.sampler.redisOf(keys);
+  const readTask = (id: string): ReturnType<typeof readHeldTask> =>
+    answered(readHeldTask(redis, keys, id, READ_BYTES), 'the task of a Job');
   const read = async (id: string, epoch: number): Promise<KnownHolder | undefined> => {
     const before = known.get(id);
     if (before?.epoch === epoch && now - before.renewedAt < RENEW_MS) return before;
-    const held = await readHeldTask(redis, keys, id, READ_BYTES);
+    const held = await readTask(id);
     if (!held) return undefined;
     if (!held.delivery) {
       // it was settled, or nothing was taken, and its controller got no further
-      await reap(redis, keys, id, held.epoch, 'leave');
+      await answered(reap(redis, keys, id, held.epoch, 'leave'), 'reap');
       return undefined;
     }
-    await renewLease(redis, keys, id, held.epoch, LEASE_MS);
+    await answered(renewLease(redis, keys, id, held.epoch, LEASE_MS), 'the lease of a Job');
     return { epoch, names: cancelNames(held.delivery.raw), renewedAt: now };
   };
   const holders: { id: string; names: KnownHolder['names']; failure?: Error }[] = [];
@@ -103,16 +107,16 @@ async function readThese(
     }
   }
   const all = holders.flatMap(({ names }) => names);
-  const marks = await findCancelled(redis, keys, all);
+  const marks = await answered(findCancelled(redis, keys, all), 'the cancelled tasks');
   let at = 0;
   return holders.map(({ id, names, failure }): HeldJob => {
     const isCancelled = marks.slice(at, at + names.length).some(Boolean);
     at += names.length;
     const name = id.slice(HOLDER_PREFIX.length);
-    const readTask = async (): Promise<Holder | undefined> => {
-      const held = await readHeldTask(redis, keys, id, READ_BYTES);
+    const readAgain = async (): Promise<Holder | undefined> => {
+      const held = await readTask(id);
       return held?.delivery && { redis, keys, held };
     };
-    return { name, isCancelled, read: readTask, failure };
+    return { name, isCancelled, read: readAgain, failure };
   });
 }

@@ -20,6 +20,7 @@ import {
 import { parseDuration } from '../../../runtime/duration.ts';
 import { version } from '../../../runtime/version.ts';
 import type { QueueLink } from '../../sample/sampler.ts';
+import { answered } from '../answered.ts';
 import { alone, type FailingJobs } from './failing.ts';
 import { readHolder, readHolders, type HeldJob, type KnownHolders } from './holders.ts';
 import { endOf } from './job-end.ts';
@@ -248,7 +249,8 @@ export async function startJobs(input: JobsInput, room: number, state: JobsState
 async function startOne(input: JobsInput, name: string, holder: Holder): Promise<Created> {
   const { redis, keys, held } = holder;
   if (!held.delivery) return { kind: 'gone' };
-  const marks = await findCancelled(redis, keys, cancelNames(held.delivery.raw));
+  const finding = findCancelled(redis, keys, cancelNames(held.delivery.raw));
+  const marks = await answered(finding, 'the cancelled tasks');
   if (!marks.some(Boolean)) return createJob(input, name, holder, 'now');
   await cancelJob(input, holder, undefined);
   return { kind: 'unfit' };
@@ -261,8 +263,9 @@ async function takeNext(
 ): Promise<Holder | undefined> {
   for (const keys of queues) {
     const redis = sampler.redisOf(keys);
-    if (!(await holdTask(redis, keys, worker, LEASE_MS, fields))) continue;
-    const held = await readHeldTask(redis, keys, worker, READ_BYTES);
+    const holding = holdTask(redis, keys, worker, LEASE_MS, fields);
+    if (!(await answered(holding, 'a task for a Job'))) continue;
+    const held = await answered(readHeldTask(redis, keys, worker, READ_BYTES), 'the task of a Job');
     if (held) return { redis, keys, held };
   }
   return undefined;
@@ -275,6 +278,7 @@ function holderFields(pool: WorkerPool): HolderFields {
     concurrency: 1,
     version,
     pool: keyOf(pool),
+    poolUid: pool.metadata.uid ?? '',
     ...(resultTtl > 0 && { resultTtl: Math.ceil(resultTtl) }),
     deadMax: deadLetters.max,
     maxDeliveries: retry.maxDeliveries,

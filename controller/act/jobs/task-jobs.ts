@@ -22,6 +22,7 @@ import { claimKey } from '../../../queue/workers/claim.ts';
 import { parseBytes } from '../../../runtime/bytes.ts';
 import { describeError } from '../../../runtime/describe-error.ts';
 import { parseDuration } from '../../../runtime/duration.ts';
+import { answered } from '../answered.ts';
 import { isActivePod, isTerminatingPod } from '../ownership.ts';
 import { listPods } from '../pods.ts';
 import { jobOf, misfitOf, taskContainerOf } from './job.ts';
@@ -88,7 +89,7 @@ export async function createJob(
     const { unique: key, uniqueForMs: forMs = 0 } = options;
     const { redis, keys, held } = holder;
     const claim = { key, forMs, id: String(id), receipt: delivery.receipt };
-    const claimed = await claimKey(redis, keys, held.worker, claim);
+    const claimed = await answered(claimKey(redis, keys, held.worker, claim), 'the key of a unique task');
     if (claimed === 'fenced') return { kind: 'gone' };
     if (claimed) {
       await settle(holder, delivery.past.attempts, { kind: 'cancelled', duplicateOf: claimed.holder });
@@ -136,7 +137,7 @@ async function readTask(
     return notRun(`it cannot be a part of a batch: ${(error as Error).message}`);
   }
   // asked only for tasks that may say when they expire
-  const now = taken === 'now' && raw.includes('"millrace"') ? await redisNow(redis) : 0;
+  const now = taken === 'now' && raw.includes('"millrace"') ? await answered(redisNow(redis), 'TIME') : 0;
   return readOptions({ id, value }, past, { queue, redisNow: () => now });
 }
 
@@ -234,5 +235,5 @@ async function settle(
   const { id } = taskHead(delivery.raw);
   const said = saidOf(delivery.raw, id);
   const finished: Finished = { delivery, id, attempt, outcome, serviceMs, ...said };
-  return settleHeldTask(redis, keys, held, finished, LEASE_MS);
+  return answered(settleHeldTask(redis, keys, held, finished, LEASE_MS), 'the end of a task');
 }
