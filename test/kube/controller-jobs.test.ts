@@ -8,19 +8,16 @@ import { initialJobsState, startJobs } from '../../controller/act/jobs/jobs.ts';
 import { createJob } from '../../controller/act/jobs/task-jobs.ts';
 import { createSampler } from '../../controller/sample/sampler.ts';
 import { createKubeApi } from '../../kube/client.ts';
-import { JOBS, POOLS, type ObjectRef } from '../../kube/resources.ts';
+import { JOBS, POOLS } from '../../kube/resources.ts';
 import type { Job } from '../../kube/wire.ts';
-import type { WorkerPool } from '../../kube/workerpool.ts';
-import { readDeadLetters } from '../../queue/dead-letter-format.ts';
-import { queueKeys } from '../../queue/keys.ts';
 import { holdTask, readHeldTask } from '../../queue/outcomes/held-task.ts';
 import { openQueue } from '../../queue/queue.ts';
 import { eventually } from '../support/eventually.ts';
-import { jobPods, startJobController } from '../support/job-pods.ts';
-import { millrace } from '../support/millrace.ts';
+import { createJobPool } from '../support/job-pool.ts';
+import { startJobController } from '../support/job-pods.ts';
 import { startRedis } from '../support/redis.ts';
 import { useStage } from '../support/stage.ts';
-import { conditionText, poolManifest, type Json } from '../support/world.ts';
+import { conditionText, type Json } from '../support/world.ts';
 
 const stage = useStage();
 let controllers: AsyncDisposable | undefined;
@@ -29,37 +26,7 @@ afterAll(async () => await controllers?.[Symbol.asyncDispose]());
 
 const LEASES = { everyMs: 50 };
 
-async function create(spec: Json = {}) {
-  const { world, redis } = stage;
-  const ref: ObjectRef = { namespace: await world.namespace(), name: 'videos' };
-  const keys = queueKeys(ref.namespace, `${ref.namespace}:result`);
-  const template = { spec: { containers: [{ name: 'main', image: 'ffmpeg:7' }] } };
-  const retry = { backoff: { initial: '10ms', max: '10ms' } };
-  const { queue, result } = keys;
-  const manifest = poolManifest(ref.name, world.redis, {
-    queue,
-    result,
-    runAs: 'Job',
-    template,
-    retry,
-    ...spec,
-  });
-  await world.objects.create(POOLS, ref.namespace, manifest);
-  const { jobs, ...pods } = jobPods(world.objects, ref.namespace);
-  return {
-    ...pods,
-    ref,
-    keys,
-    jobs,
-    push: (...tasks: string[]) => redis.lpush(queue, ...tasks),
-    result: (id: string) => redis.hget(result, id),
-    pool: (): Promise<WorkerPool> => world.objects.get(POOLS, ref),
-    edit: (change: Json) => world.objects.patch(POOLS, ref, { spec: change }),
-    dead: () => readDeadLetters(redis, keys),
-    cli: (...args: string[]) =>
-      millrace([...args, '-n', ref.namespace], { env: { KUBECONFIG: world.server.kubeconfig } }),
-  };
-}
+const create = (spec: Json = {}): ReturnType<typeof createJobPool> => createJobPool(stage, spec);
 
 const unfinished = (jobs: readonly Job[]): readonly Job[] =>
   jobs.filter(({ status }) => !status?.conditions?.some(({ type }) => ['Complete', 'Failed'].includes(type)));
@@ -297,24 +264,6 @@ describe.concurrent('a Job for each task', () => {
     await stage.redis.del(key);
     await eventually(async () => expect(await result('part')).toBe('of a batch'));
     await eventually(async () => expect(conditionText(await pool(), 'Ready')).toMatch(/^True/));
-  });
-
-  test('a task of a pool of the same name in another cluster is left to its Job there', async () => {
-    const { push, podOf, end, edit, keys, ref, jobs, result } = await create({ mode: 'Paused' });
-    const about = { pool: `${ref.namespace}/videos`, poolUid: 'of another cluster' };
-    await push('theirs');
-    expect(await holdTask(stage.redis, keys, 'job/videos-theirs22', 3_600_000, about)).toBe(true);
-    await edit({ mode: 'Active' });
-    await push('ours');
-    await podOf('ours');
-    await end('ours', { message: 'done' });
-    await eventually(async () => expect(await result('ours')).toBe('done'));
-    expect(await jobs()).toHaveLength(1);
-    await stage.world.objects.remove(POOLS, ref);
-    await eventually(
-      async () => await expect(stage.world.objects.get(POOLS, ref)).rejects.toMatchObject({ notFound: true }),
-    );
-    expect(await stage.redis.hvals(keys.inflight('job/videos-theirs22'))).toEqual(['theirs']);
   });
 
   test("a Job that is not the pool's own is left alone", async () => {
