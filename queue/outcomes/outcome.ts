@@ -37,6 +37,8 @@ export interface Finished {
   /** Its key, if it is unique. */
   readonly unique?: string | undefined;
   readonly serviceMs: number;
+  /** Its handler was not called: it has used nothing of a rate. */
+  readonly unbegun?: true;
 }
 
 /** Whether it was not run, because it was too late. */

@@ -20,9 +20,11 @@ export function settledOf(entries: readonly Finished[], worker: string): Settled
   let squaresMs2 = 0;
   const slow: number[] = [];
   const spawned: SpawnedTasks[] = [];
+  const unbegun: string[] = [];
   let groups: PartGroups | undefined;
   for (const entry of entries) {
     const { kind } = entry.outcome;
+    if (entry.unbegun) unbegun.push(entry.delivery.receipt);
     list(entry, worker, lists);
     const added = entry.outcome.kind === 'result' && entry.outcome.spawned;
     if (added) spawned.push({ result: lists.results.length - 1, tasks: added });
@@ -38,6 +40,7 @@ export function settledOf(entries: readonly Finished[], worker: string): Settled
     ...lists,
     serviceUs: serviceMs * 1_000,
     squaresMs2,
+    ...(unbegun.length > 0 && { unbegun }),
     ...(slow.length > 0 && { slow }),
     ...(groups && { parts: groups.all() }),
     ...(spawned.length > 0 && { spawned }),

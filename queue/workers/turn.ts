@@ -61,6 +61,8 @@ export interface Settled {
     /** Not cancelled, but another task has its key; without a header, one of the same id. */
     readonly duplicate?: true;
   }[];
+  /** Receipts of those that were taken and not begun. */
+  readonly unbegun?: readonly string[];
   /** Of which batches some of these are parts. */
   readonly parts?: readonly PartGroup[];
   /** Tasks that are added with a result. */
@@ -322,6 +324,7 @@ function turnArguments({
       })),
     ),
     released: some(settled.released),
+    unbegun: some(settled.unbegun ?? []),
     cancelled: some(
       settled.cancelled.map(({ receipt, id, header, batch, unique, duplicate }) => ({
         receipt,

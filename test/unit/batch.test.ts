@@ -45,6 +45,7 @@ test('each outcome goes to its own list, and the service time and its squares ad
     retries: [{ receipt: '1-2', delayMs: 50, past: { attempts: 3, deliveries: 4 } }],
     dead: [{ receipt: '1-3', id: 'ccc', header: '{"error":"gone","attempts":5,"worker":"w"}' }],
     released: ['1-4', '1-10'],
+    unbegun: ['1-10', '1-6'],
     cancelled: [
       { receipt: '1-5', id: 'eeeee', header: cancelledHeader(0) },
       { receipt: '1-6', id: 'ffffff', header: cancelledHeader(2) },

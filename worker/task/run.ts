@@ -70,6 +70,7 @@ export function runTask(
   const unique = options?.unique;
   const attempt = poison || tooLarge || notRun ? attempts : attempts + 1;
   let over = false;
+  let begun = false;
   let span: AttemptSpan | undefined;
   let spawned: Spawned | undefined;
   const finish = (ended: Outcome, error?: unknown): Finished => {
@@ -80,7 +81,8 @@ export function runTask(
     const outcome: Outcome = cancelled ? { kind: 'cancelled' } : ended;
     span?.end(outcome.kind, error);
     const serviceMs = performance.now() - started;
-    return { delivery, id, attempt, outcome, serviceMs, unique, ...(isMark(batch) && { batch }) };
+    const more = { ...(isMark(batch) && { batch }), ...(!begun && ({ unbegun: true } as const)) };
+    return { delivery, id, attempt, outcome, serviceMs, unique, ...more };
   };
   const succeed = (result: unknown): Finished =>
     finish({
@@ -124,6 +126,7 @@ export function runTask(
   };
   const handle = (): Finished | Promise<Finished> => {
     const { queue, handler } = deps;
+    begun = true;
     const api = openTelemetry();
     if (api) span = startAttempt(api, { queue, id, raw, attempt, value });
     const trace = span ? span.trace : broughtTrace(value);

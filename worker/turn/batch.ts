@@ -43,7 +43,7 @@ export function createBatch(): OutcomeBatch {
     if (isRelease(finished)) releases++;
     since ??= now;
   };
-  const notRun = { serviceMs: 0 } as const;
+  const notRun = { serviceMs: 0, unbegun: true } as const;
   return {
     get size() {
       return entries.length;

@@ -37,6 +37,7 @@ import {
   READ_BYTES,
   recordEnd,
   release,
+  settleUnbegun,
   type Created,
   type Holder,
   type JobsInput as TaskInput,
@@ -252,7 +253,7 @@ async function startOne(input: JobsInput, name: string, holder: Holder): Promise
   const finding = findCancelled(redis, keys, cancelNames(held.delivery.raw));
   const marks = await answered(finding, 'the cancelled tasks');
   if (!marks.some(Boolean)) return createJob(input, name, holder, 'now');
-  await cancelJob(input, holder, undefined);
+  await settleUnbegun(holder, { kind: 'cancelled' });
   return { kind: 'unfit' };
 }
 

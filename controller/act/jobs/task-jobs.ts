@@ -79,10 +79,13 @@ export async function createJob(
   const { delivery } = holder.held;
   if (!delivery) return { kind: 'gone' };
   const { id } = taskHead(delivery.raw);
+  const { attempts } = delivery.past;
+  const drop = async (outcome: Outcome): Promise<void> =>
+    void (taken === 'now' ? await settleUnbegun(holder, outcome) : await settle(holder, attempts, outcome));
   const { options, notRun } = await readTask(pool, holder, id, taken);
   if (notRun) {
     const unreported = holder.held.isCut ? ({ unreported: true } as const) : {};
-    await settle(holder, delivery.past.attempts, { kind: 'dead', ...notRun, ...unreported });
+    await drop({ kind: 'dead', ...notRun, ...unreported });
     return { kind: 'unfit' };
   }
   if (options?.unique !== undefined) {
@@ -92,12 +95,12 @@ export async function createJob(
     const claimed = await answered(claimKey(redis, keys, held.worker, claim), 'the key of a unique task');
     if (claimed === 'fenced') return { kind: 'gone' };
     if (claimed) {
-      await settle(holder, delivery.past.attempts, { kind: 'cancelled', duplicateOf: claimed.holder });
+      await drop({ kind: 'cancelled', duplicateOf: claimed.holder });
       return { kind: 'unfit' };
     }
   }
   const raw = delivery.raw.toString();
-  const attempt = delivery.past.attempts + 1;
+  const attempt = attempts + 1;
   const manifest = jobOf(pool, { name, queue: holder.keys.queue, place, id: String(id), raw, attempt });
   try {
     const job = await api.jobs.create(manifest, { signal });
@@ -112,7 +115,7 @@ export async function createJob(
       if (!job) throw error;
       if (isOwnJob(pool, job)) return { kind: 'created', job };
     } else if (!error.refused) throw error;
-    await settle(holder, delivery.past.attempts, { kind: 'release' });
+    await drop({ kind: 'release' });
     return { kind: 'refused', why: error.message };
   }
 }
@@ -156,7 +159,7 @@ export async function recordEnd(
   const attempt = delivery.past.attempts + 1;
   const outcome = outcomeOf(input, ended, attempt);
   const serviceMs = ended.kind === 'unknown' ? 0 : ended.serviceMs;
-  return (await settle(holder, attempt, outcome, serviceMs)) ? outcome.kind : undefined;
+  return (await settle(holder, attempt, outcome, { serviceMs })) ? outcome.kind : undefined;
 }
 
 function outcomeOf({ pool, random }: JobsInput, ended: TaskEnd, attempt: number): Outcome {
@@ -224,16 +227,21 @@ export function isOwnJob({ metadata: { uid } }: WorkerPool, { metadata }: Job): 
   return metadata.ownerReferences?.some((owner) => owner.controller && owner.uid === uid) ?? false;
 }
 
+/** Settles a task that was given to no Job. */
+export async function settleUnbegun(holder: Holder, outcome: Outcome): Promise<void> {
+  await settle(holder, holder.held.delivery?.past.attempts ?? 0, outcome, { unbegun: true });
+}
+
 async function settle(
   { redis, keys, held }: Holder,
   attempt: number,
   outcome: Outcome,
-  serviceMs = 0,
+  more: Pick<Finished, 'unbegun'> & { readonly serviceMs?: number } = {},
 ): Promise<boolean> {
   const { delivery } = held;
   if (!delivery) return false;
   const { id } = taskHead(delivery.raw);
   const said = saidOf(delivery.raw, id);
-  const finished: Finished = { delivery, id, attempt, outcome, serviceMs, ...said };
+  const finished: Finished = { delivery, id, attempt, outcome, serviceMs: 0, ...more, ...said };
   return answered(settleHeldTask(redis, keys, held, finished, LEASE_MS), 'the end of a task');
 }

@@ -252,8 +252,39 @@ local function limits_of_turn()
     if held <= 0 and call('HEXISTS', LIMITS, 'removed') == 1 and call('EXISTS', HELD) == 0 then call('DEL', LIMITS, STATE, SLOTS, RUNNING, DUE) end
   end
 
+  -- Of the tasks that the turn settles, those that were not begun: how many in all, and of each key. Called while they are in flight.
+  local unbegun
+  local function note_unbegun()
+    unbegun = {all = 0, of = {}}
+    for _, receipt in ipairs(turn.unbegun) do
+      local raw = call('HGET', INFLIGHT, receipt)
+      local key = raw and limits.key_interval and slots.task_key(limits.field, raw)
+      if raw then unbegun.all = unbegun.all + 1 end
+      if key then unbegun.of[key] = (unbegun.of[key] or 0) + 1 end
+    end
+  end
+
+  -- Gives back what these took of the rates.
+  local function refund()
+    if limits.interval and unbegun.all > 0 then
+      local _, _, from = slots.allowance(call('HGET', STATE, 'tat'), limits.interval, limits.burst, t)
+      call('HSET', STATE, 'tat', from - unbegun.all * limits.interval)
+    end
+    for key, count in pairs(unbegun.of) do
+      local name = base .. 'limit-rate:' .. key
+      local tat = redis.pcall('GET', name)
+      if type(tat) == 'string' then
+        local _, _, from = slots.allowance(tat, limits.key_interval, limits.key_burst, t)
+        local left = from - count * limits.key_interval
+        if left > t then call('SET', name, string.format('%.17g', left), 'PX', math.ceil(left - t) + 1) else call('DEL', name) end
+        slots.ready(key, t)
+      end
+    end
+  end
+
   -- What the turn settles has its slots no more.
   local function free_settled()
+    if unbegun then refund() end
     local names = {}
     for _, of in ipairs({turn.receipts, released}) do
       for _, receipt in ipairs(of) do names[#names + 1] = receipt .. '|' .. turn.worker end
@@ -270,7 +301,7 @@ local function limits_of_turn()
   end
 
   return {COST = COST, check = check_keys_of_limits, open = open, admits = admit_or_hold, next_held = next_held, give_back = give_back, acquire = acquire,
-    hold = hold, close = close, free = free_settled, hold_first = put_back}
+    hold = hold, close = close, note_unbegun = note_unbegun, free = free_settled, hold_first = put_back}
 end
 
 local function limits()

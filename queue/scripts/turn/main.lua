@@ -51,6 +51,7 @@ local function settle()
       end
     end
   end
+  if s.limited and turn.unbegun then limits().note_unbegun() end
   if completed < s.settled then rare().settle_others() end
   for _, had in ipairs(turn.unique or none) do uniques().free(had.key, bytes(had.id), had.receipt) end
   if s.limited and s.settled > 0 then limits().free() end

@@ -30,6 +30,7 @@
 --         dead            {{receipt, id, header = JSON, expired, unique}, …}; without an id, no waiting client is told; `expired`: it was
 --                         not run; `unique`: the key that it has
 --         released        {receipt, …}
+--         unbegun         {receipt, …} of all these: those that were taken and not begun, and so have used nothing of a rate
 --         cancelled       {{receipt, id, header = JSON, unique, duplicate}, …}; `duplicate`: it was not cancelled, but another one has its
 --                         key; without a header, that one has its id, too
 --         unique          {{receipt, id, key}, …} of results: the keys that they had
