@@ -82,6 +82,9 @@ const NO_CHANGES: Changes = {
 export interface Baseline {
   /** The last known one. */
   readonly sample: PoolSample | undefined;
+  /** When that was read, by performance.now(). */
+  readonly readAt: number | undefined;
+  /** By the clock of Redis. */
   readonly curve: Curve;
   readonly ready: number;
   readonly starts: readonly Starting[];
@@ -96,13 +99,14 @@ interface ObservationInput {
   readonly step: Step;
 }
 
-/** The observation after a step: what happened since `before`, which is `undefined` for the first one. */
+/** The observation after a step: what happened since `earlier`, which is `undefined` for the first one. */
 export function observe(
   { now, wall = now, sampled, step }: ObservationInput,
-  before: Baseline | undefined,
+  earlier: Baseline | undefined,
 ): { readonly observation: Observation; readonly baseline: Baseline } {
   const { replicas, decision, scaled } = step;
   const known = sampled.kind === 'known';
+  const before = known && earlier ? withClockOf(sampled, earlier) : earlier;
   const sample = known ? sampled.sample : before?.sample;
   const last = before?.sample;
   const changes = (known && last && changesBetween(last, sampled.sample)) || NO_CHANGES;
@@ -136,6 +140,7 @@ export function observe(
     },
     baseline: {
       sample,
+      readAt: known ? sampled.readAt : before?.readAt,
       curve,
       ready: replicas.ready,
       starts:
@@ -143,6 +148,22 @@ export function observe(
           ? [...starts, { at: now, replicas: scaled.to - scaled.from }]
           : starts,
     },
+  };
+}
+
+/** A server whose clock differs by more from the time that has passed had it set, or is another one, ms. */
+const CLOCK_SET_MS = 30_000;
+
+/** The baseline by the clock of Redis as it is now: what it was set by is no time for which tasks have waited. */
+function withClockOf({ sample, readAt }: Sampled & { readonly kind: 'known' }, before: Baseline): Baseline {
+  const last = before.sample;
+  if (!last || last === sample || readAt === undefined || before.readAt === undefined) return before;
+  const setBy = sample.now - last.now - (readAt - before.readAt);
+  if (Math.abs(setBy) <= CLOCK_SET_MS) return before;
+  return {
+    ...before,
+    sample: { ...last, now: last.now + setBy },
+    curve: before.curve.map((point) => ({ ...point, at: point.at + setBy })),
   };
 }
 

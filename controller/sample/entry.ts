@@ -126,7 +126,8 @@ export function take(
   entry.roundTrips = withRoundTrip(entry.roundTrips, roundTripMs);
   const median = medianOf(entry.roundTrips);
   const found = median === undefined ? sampled : { ...sampled, redis: { server, roundTripMs: median } };
-  entry.sampled = withWake(found, entry.wokenAt, now);
+  const dated = found.kind === 'known' ? { ...found, readAt: entry.readAt } : found;
+  entry.sampled = withWake(dated, entry.wokenAt, now);
   // a wake during the read may be about what only the next one finds
   if (!entry.readAgain) entry.wokenAt = undefined;
   entry.quiet = quiet;

@@ -6,6 +6,8 @@ export type Sampled = (
   | {
       readonly kind: 'known';
       readonly sample: PoolSample;
+      /** When it was read, by performance.now(): how much time has passed between two samples, whatever clocks were set. */
+      readonly readAt?: number;
       /** When the wake reported that something came into queues that were all empty until then, ms of Redis time. */
       readonly quietUntil?: number;
       /** The same by performance.now(). */

@@ -41,8 +41,9 @@ export function takeSource(
   const idle = nothing && entry.tracked && !entry.touched;
   entry.touched = false;
   entry.idleSince = idle ? (entry.idleSince ?? readAt) : undefined;
-  if (before.kind === 'known')
-    entry.ranUs += 1_000 * Math.max(0, sample.now - before.sample.now) * before.sample.inFlight;
+  // not by the clock of Redis, which may have been set meanwhile
+  if (before.kind === 'known' && before.readAt !== undefined)
+    entry.ranUs += 1_000 * (readAt - before.readAt) * before.sample.inFlight;
   // no library sums up how long its tasks took: by Little's law, what was in hand over time is that
   const { counters } = sample;
   const counted = counters.completed > 0 ? { ...counters, serviceUs: Math.round(entry.ranUs) } : counters;

@@ -77,3 +77,26 @@ test('what is not there is reported, and read as soon as it is', async () => {
   await redis.lpush('bull:mail:wait', '0:0');
   await blind('SourceUnknownLayout', /is of BullMQ 4 or older/);
 });
+
+test('a clock of Redis that is set forward adds nothing to how long the tasks of a source have run', async () => {
+  await using server = await startRedis({ ownClock: true });
+  const redis = server.client();
+  await redis.xgroup('CREATE', 'orders', 'g', '0', 'MKSTREAM');
+  await redis.xadd('orders', '1-1', 'a', 'b');
+  await redis.xadd('orders', '1-2', 'a', 'b');
+  await redis.xreadgroup('GROUP', 'g', 'pod-1', 'COUNT', 2, 'STREAMS', 'orders', '>');
+  await redis.xack('orders', 'g', '1-1');
+  await using sampling = sample(server.address);
+  const { sampler } = sampling;
+  sampler.add('p', [freshKeys()], sourceOf({ stream: { keys: ['orders'], group: 'g' } }));
+  const ranMs = (): number => {
+    const latest = sampler.latest('p');
+    return latest.kind === 'known' ? latest.sample.counters.serviceUs / 1e3 : 0;
+  };
+  await eventually(() => expect(ranMs()).toBeGreaterThan(0));
+  await server.setClock(3_600_000);
+  const before = sampling.seen.length;
+  await eventually(() => expect(sampling.seen.length).toBeGreaterThan(before + 2));
+  await known(sampler, 'p', { inFlight: 1 });
+  expect(ranMs()).toBeLessThan(600_000);
+});

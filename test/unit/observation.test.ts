@@ -18,6 +18,8 @@ interface Look {
   /** Counters since ever: taken, completed, failed, retried, and the service time of the last three in seconds. */
   readonly counted?: readonly [number, number, number, number, number];
   readonly quietUntil?: number;
+  /** What the clock of Redis was set by until then, seconds. */
+  readonly clockSetBy?: number;
   readonly unknown?: true;
   readonly wanted?: number;
   readonly ready?: number;
@@ -25,7 +27,13 @@ interface Look {
   readonly scaledTo?: number;
 }
 
-function sampleOf({ at, waiting = 0, inFlight = 0, counted = [0, 0, 0, 0, 0] }: Look): PoolSample {
+function sampleOf({
+  at,
+  clockSetBy = 0,
+  waiting = 0,
+  inFlight = 0,
+  counted = [0, 0, 0, 0, 0],
+}: Look): PoolSample {
   const [taken, completed, failed, retried, service] = counted;
   const none = {
     recovered: 0,
@@ -37,7 +45,7 @@ function sampleOf({ at, waiting = 0, inFlight = 0, counted = [0, 0, 0, 0, 0] }: 
     squaredTasks: 0,
   };
   return {
-    now: T0 + REDIS_AHEAD + at * 1_000,
+    now: T0 + REDIS_AHEAD + (at + clockSetBy) * 1_000,
     waiting,
     inFlight,
     delayed: 3,
@@ -96,7 +104,7 @@ function observeAll(looks: readonly Look[]): {
       look.quietUntil === undefined ? {} : { quietUntil: T0 + REDIS_AHEAD + look.quietUntil * 1_000 };
     const sampled: Sampled = look.unknown
       ? { kind: 'unknown', reason: 'Unreachable', why: 'gone' }
-      : { kind: 'known', sample: sampleOf(look), ...quiet };
+      : { kind: 'known', sample: sampleOf(look), readAt: look.at * 1_000, ...quiet };
     const { observation, baseline } = observe(
       { now: T0 + look.at * 1_000, sampled, step: stepOf(look) },
       kept,
@@ -263,6 +271,23 @@ describe('how long tasks waited', () => {
     expect(last.waits).toEqual([{ tasks: 20, waitMs: 20_000 }]);
   });
 });
+
+test.each([3_600, -3_600, 40])(
+  'the clock of Redis is set by %i s: that is no time that tasks wait',
+  (clockSetBy) => {
+    const { all } = observeAll([
+      { at: 0 },
+      { at: 1, waiting: 10 },
+      { at: 2, waiting: 10, clockSetBy },
+      { at: 11, waiting: 0, counted: [10, 0, 0, 0, 0], clockSetBy },
+      { at: 12, waiting: 1, counted: [10, 0, 0, 0, 0] },
+      { at: 13, waiting: 1, counted: [10, 0, 0, 0, 0] },
+    ]);
+    expect(all.map(({ oldestMs }) => Math.round(oldestMs / 1_000))).toEqual([0, 1, 2, 0, 1, 2]);
+    expect(all.flatMap(({ waits }) => waits)).toEqual([{ tasks: 10, waitMs: 6_000 }]);
+    expect(all.map(({ sinceMs }) => sinceMs)).toEqual([0, 1_000, 1_000, 9_000, 1_000, 1_000]);
+  },
+);
 
 test('a replica took from when it was asked for until it was up', () => {
   const { all } = observeAll([
