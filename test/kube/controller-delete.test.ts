@@ -10,7 +10,7 @@ import { turn } from '../../queue/workers/turn.ts';
 import { createLog } from '../../runtime/log.ts';
 import { metric } from '../support/controller.ts';
 import { eventually, throughout } from '../support/eventually.ts';
-import { freePort } from '../support/redis.ts';
+import { freePort } from '../support/ports.ts';
 import { nothing } from '../support/turns.ts';
 import { conditionText, poolManifest } from '../support/world.ts';
 import { useStage } from '../support/stage.ts';

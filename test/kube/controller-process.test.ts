@@ -10,7 +10,7 @@ import { DEPLOYMENTS, EVENTS, POOLS } from '../../kube/resources.ts';
 import { metric, startController } from '../support/controller.ts';
 import { eventually, sooner } from '../support/eventually.ts';
 import { programEnv } from '../support/program-env.ts';
-import { freePort } from '../support/redis.ts';
+import { freePort } from '../support/ports.ts';
 import { poolManifest } from '../support/world.ts';
 import { useStage } from '../support/stage.ts';
 

@@ -15,7 +15,7 @@ import { startControllerManager } from '../support/controller-manager.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { installChart } from '../support/helm.ts';
 import { millrace, type Ended } from '../support/millrace.ts';
-import { freePort } from '../support/redis.ts';
+import { freePort } from '../support/ports.ts';
 import { rightIs } from '../support/rights.ts';
 import { poolManifest, startWorld, type Json, type World } from '../support/world.ts';
 

@@ -8,7 +8,7 @@ import { makeCertificates, type Certificates } from '../support/certificates.ts'
 import { bundledController, startController, type ControllerProcess } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import { prepareKeda, startKeda, type Keda } from '../support/keda.ts';
-import { freePort } from '../support/redis.ts';
+import { freePort } from '../support/ports.ts';
 import { poolManifest, startWorld, type Json, type World } from '../support/world.ts';
 
 const bounded = { withinMs: 30_000, everyMs: 20 };

@@ -10,7 +10,7 @@ import { POOLS } from '../../kube/resources.ts';
 import { startController, type ControllerProcess } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import { promtool, startPrometheus, type Prometheus } from '../support/prometheus.ts';
-import { freePort } from '../support/redis.ts';
+import { freePort } from '../support/ports.ts';
 import { spawnProgram, TASKS, type WorkerProcess } from '../support/workers.ts';
 import { playDeployments, poolManifest, startWorld, type World } from '../support/world.ts';
 

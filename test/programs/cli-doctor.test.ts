@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { millrace, type Ended } from '../support/millrace.ts';
-import { freePort, startRedis, type RedisServer } from '../support/redis.ts';
+import { freePort } from '../support/ports.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
 
 function doctor(server: RedisServer, ...args: string[]): Promise<Ended> {
   return millrace(['doctor', '--redis', server.url, ...args]);

@@ -3,7 +3,8 @@ import { beforeAll, afterAll, describe, expect, test } from 'vitest';
 import { queueKeys } from '../../queue/keys.ts';
 import { version } from '../../runtime/version.ts';
 import { millrace } from '../support/millrace.ts';
-import { freePort, startRedis, type RedisServer } from '../support/redis.ts';
+import { freePort } from '../support/ports.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
 
 let server: RedisServer;
 let env: NodeJS.ProcessEnv;

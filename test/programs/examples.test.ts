@@ -15,7 +15,8 @@ import { TILE } from '../../examples/tiles/tiles.ts';
 import { eventually } from '../support/eventually.ts';
 import { programEnv } from '../support/program-env.ts';
 import { preparePython, pythonOfPackage } from '../support/python.ts';
-import { freePort, startRedis } from '../support/redis.ts';
+import { freePort } from '../support/ports.ts';
+import { startRedis } from '../support/redis.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const examples = join(root, 'examples');

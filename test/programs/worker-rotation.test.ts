@@ -10,7 +10,8 @@ import { LogEvent } from '../../runtime/log-event.ts';
 import { makeCertificates } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
 import { mountSecret } from '../support/mounted-secret.ts';
-import { freePort, startRedis, type RedisServer } from '../support/redis.ts';
+import { freePort } from '../support/ports.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
 import { freshKeys } from '../support/turns.ts';
 import { spawnProgram, TASKS } from '../support/workers.ts';
 

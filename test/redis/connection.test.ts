@@ -9,7 +9,8 @@ import {
   type RedisAddress,
 } from '../../queue/connection/connection.ts';
 import { eventually, sooner } from '../support/eventually.ts';
-import { freePort, startRedis } from '../support/redis.ts';
+import { freePort } from '../support/ports.ts';
+import { startRedis } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';
 
 /** What a person is told when the address does not work. */

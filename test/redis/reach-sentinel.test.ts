@@ -3,7 +3,8 @@ import { expect, test } from 'vitest';
 import { reachBy, type FindWay } from '../../cli/access/reach.ts';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
 import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
-import { freePort, startRedis } from '../support/redis.ts';
+import { freePort } from '../support/ports.ts';
+import { startRedis } from '../support/redis.ts';
 import { startOneSentinel } from '../support/sentinel.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';
 

@@ -10,7 +10,8 @@ import {
   type RedisAddress,
 } from '../../queue/connection/connection.ts';
 import { startLyingRedis } from '../support/lying-redis.ts';
-import { freePort, startRedis } from '../support/redis.ts';
+import { freePort } from '../support/ports.ts';
+import { startRedis } from '../support/redis.ts';
 import { startOneSentinel } from '../support/sentinel.ts';
 
 /** What a person is told by the first connection, and how often. */

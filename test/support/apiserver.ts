@@ -15,12 +15,12 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { get } from 'node:https';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { frontProxy, makeFrontProxy } from './certificates.ts';
 import { failure, kill, logTail, pidOf, run, startGuard } from './children.ts';
+import { freePort } from './ports.ts';
 import { findTools } from './tools.ts';
 
 const startTimeout = 240_000;
@@ -260,16 +260,6 @@ function status(url: string, ca: string, token: string): Promise<number> {
     });
     request.on('timeout', () => request.destroy());
     request.on('error', () => resolve(0));
-  });
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer().once('error', reject);
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address();
-      probe.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
   });
 }
 

@@ -8,7 +8,8 @@ import { expect } from 'vitest';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
 import { makeCertificates } from './certificates.ts';
 import { eventually } from './eventually.ts';
-import { freePort, startRedis, type RedisServer, type RedisServerOptions } from './redis.ts';
+import { freePort } from './ports.ts';
+import { startRedis, type RedisServer, type RedisServerOptions } from './redis.ts';
 
 const SLOTS = 16_384;
 

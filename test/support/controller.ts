@@ -10,7 +10,7 @@ import { bundle } from '../../scripts/bundle.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
 import { eventually, WITHIN_MS } from './eventually.ts';
 import { programEnv } from './program-env.ts';
-import { freePort } from './redis.ts';
+import { freePort } from './ports.ts';
 
 const root = join(import.meta.dirname, '../..');
 const MAIN = join(root, 'controller/main.ts');

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { failure, kill, run, startGuard } from './children.ts';
 import { eventually } from './eventually.ts';
-import { freePort } from './redis.ts';
+import { freePort } from './ports.ts';
 
 export interface Scraped {
   readonly job: string;

@@ -7,10 +7,8 @@
  * does the same when the test process dies before it could.
  */
 import type { ChildProcess } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { accessSync, constants } from 'node:fs';
 import { cp, mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { Redis, RedisOptions } from 'ioredis';
@@ -26,6 +24,7 @@ import { makeCertificates, readCertificates, type Certificates } from './certifi
 import { failure, kill, pidOf, run, startGuard } from './children.ts';
 import { createSteppedClock, type SteppedClock } from './clock.ts';
 import { eventually, WITHIN_MS } from './eventually.ts';
+import { freePort } from './ports.ts';
 
 const START_MS = 60_000;
 const ANSWER_MS = 30_000;
@@ -290,28 +289,3 @@ const tlsArgs = (port: number, mode: 'server' | 'mutual'): string[] => [
   '--tls-auth-clients',
   mode === 'mutual' ? 'yes' : 'no',
 ];
-
-/** Below the ports that a system gives to those that ask for any: from 32768 on Linux, from 49152 on others. */
-const [FIRST_PORT, LAST_PORT] = [12_000, 29_999];
-let nextPort = randomInt(FIRST_PORT, LAST_PORT);
-
-/**
- * A port on which nothing listens, given once: no server or client that asks the system for any port takes it before the
- * server that it is for does, or while that server restarts.
- */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = nextPort;
-    nextPort = port < LAST_PORT ? port + 1 : FIRST_PORT;
-    if (await isFree(port)) return port;
-  }
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer().once('error', (error: NodeJS.ErrnoException) =>
-      error.code === 'EADDRINUSE' ? resolve(false) : reject(error),
-    );
-    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
-  });
-}

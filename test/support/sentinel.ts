@@ -7,7 +7,8 @@ import type { Redis } from 'ioredis';
 import { dropRedis, openRedis } from '../../queue/connection/connection.ts';
 import { kill, run, startGuard } from './children.ts';
 import { eventually } from './eventually.ts';
-import { findServer, freePort, type RedisServer } from './redis.ts';
+import { freePort } from './ports.ts';
+import { findServer, type RedisServer } from './redis.ts';
 
 export interface Sentinels extends AsyncDisposable {
   /** `host:port` of each. */
