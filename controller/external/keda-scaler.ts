@@ -92,7 +92,10 @@ export function createKedaScaler(measures: Measures): KedaScaler {
   };
 }
 
-function triggerOf(measures: Measures, { namespace, scalerMetadata }: ScaledObjectRef): Trigger {
+function triggerOf(measures: Measures, ref: ScaledObjectRef | null): Trigger {
+  if (ref === null)
+    throw new ScalerError(Code.InvalidArgument, 'the request has no scaledObjectRef: what it is about is not said');
+  const { namespace, scalerMetadata } = ref;
   const { pool = '', metric = Metric.DesiredReplicas, target } = scalerMetadata;
   if (pool === '')
     throw new ScalerError(Code.InvalidArgument, 'the trigger names no pool: set "pool" in its metadata');
@@ -103,7 +106,10 @@ function triggerOf(measures: Measures, { namespace, scalerMetadata }: ScaledObje
     );
   const key = `${namespace}/${pool}`;
   if (!measures.pools.has(key))
-    throw new ScalerError(Code.NotFound, `there is no WorkerPool "${pool}" in namespace "${namespace}"`);
+    throw new ScalerError(
+      Code.NotFound,
+      `there is no WorkerPool "${pool.slice(0, 100)}" in namespace "${namespace.slice(0, 100)}"`,
+    );
   return { key, pool, metric, target: target === undefined ? undefined : positive(target) };
 }
 

@@ -28,7 +28,8 @@ export interface MetricValue {
 }
 
 export interface GetMetricsRequest {
-  readonly scaledObjectRef: ScaledObjectRef;
+  /** `null` in a request that leaves it out. */
+  readonly scaledObjectRef: ScaledObjectRef | null;
   readonly metricName: string;
 }
 

@@ -161,6 +161,16 @@ test('KEDA is told that work has come, not that it goes on, and nothing while it
   expect(see(knownSample({ waiting: 1 }))).toBe(2);
 });
 
+test('a request without a trigger, and names of any length, are refused in a line', () => {
+  const scaler = createKedaScaler({ pools: new Map(), of: () => ({ kind: 'known', value: 1 }) });
+  expect(() => scaler.metricValues({ scaledObjectRef: null, metricName: 'x' })).toThrow(
+    'the request has no scaledObjectRef',
+  );
+  const long = 'x'.repeat(10_000);
+  const ref = { name: 'x', namespace: long, scalerMetadata: { pool: long } };
+  expect(() => scaler.isActive(ref)).toThrow(/^there is no WorkerPool "x{100}" in namespace "x{100}"$/);
+});
+
 test('the front proxy names a user with groups and extras', () => {
   const proxy: FrontProxy = {
     ca: '',
