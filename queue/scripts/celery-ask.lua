@@ -8,6 +8,7 @@
 --       6 … the questions, in which `@now@` stands for the time of Redis in ms
 -- Returns  {Redis time in ms, when the last questions were asked or 0, how many workers they have reached,
 --          {for each answer: its ticket, its body as far as it is returned, the bytes of the whole body}}
+-- Answers may be of questions from before the clock was set back: their tickets have times that are still to come.
 -- After  each worker that listens answers into the list. Nothing is written where none does
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -25,6 +26,12 @@ end
 local last = redis.call('LINDEX', KEYS[1], -1)
 local asked, workers = string.match(last or '', '^asked:(%d+):(%d+)$')
 asked, workers = tonumber(asked or 0), tonumber(workers or 0)
+-- The clock was set back, or something else wrote it: by the times of those answers, no later one would ever be newer.
+if asked > now then
+  if least < 0 then return {now, 0, 0, {}} end
+  redis.call('DEL', KEYS[1])
+  asked, workers, last = 0, 0, nil
+end
 
 -- who asks in the same millisecond gets the same answers: by their tickets, each worker has one to each question
 if least >= 0 and now - asked >= math.max(least, 1) then

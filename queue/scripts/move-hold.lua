@@ -12,11 +12,20 @@ local MOVE, MOVING = unpack(KEYS)
 local how, process, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local holder, ends, id, to = unpack(redis.call('HMGET', MOVE, 'holder', 'ends', 'id', 'to'))
+local holder, ends, id, to, its_lease = unpack(redis.call('HMGET', MOVE, 'holder', 'ends', 'id', 'to', 'lease'))
 ends = tonumber(ends) or 0
 local mine = holder == process
 if how == 'begin' then
-  if holder and not mine and ends > now then return {0, ends, now} end
+  if holder and not mine and ends > now then
+    -- the clock was set back: from now on, the other one has its whole lease to renew it
+    local most = now + (tonumber(its_lease) or lease)
+    if ends > most then
+      ends = most
+      redis.call('HDEL', MOVE, '')
+      redis.call('HSET', MOVE, 'ends', string.format('%.0f', ends))
+    end
+    return {0, ends, now}
+  end
 elseif not mine then
   return {0, ends, now}
 end
@@ -28,10 +37,10 @@ if how == 'end' then
   return {1}
 end
 if how == 'release' then
-  redis.call('HDEL', MOVE, 'holder', 'ends')
+  redis.call('HDEL', MOVE, 'holder', 'ends', 'lease')
   if not to then redis.call('DEL', MOVE) end
 else
-  redis.call('HSET', MOVE, 'holder', process, 'ends', string.format('%.0f', now + lease))
+  redis.call('HSET', MOVE, 'holder', process, 'ends', string.format('%.0f', now + lease), 'lease', lease)
 end
 if how == 'begin' and not id then
   id = ARGV[4]

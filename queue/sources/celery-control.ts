@@ -96,12 +96,13 @@ export function celeryControl(keyPrefix: string, list: string): CeleryControl {
 
 function decode(reply: unknown): WorkerAnswers {
   const what = 'answers of Celery workers';
-  const [now, asked, reached, listed] = asList(reply, what, 4);
+  const [time, asked, reached, listed] = asList(reply, what, 4);
+  const now = asCount(time, what);
   const active = new Map<string, Latest<CeleryTask>>();
   const queues = new Map<string, Latest<string>>();
   const bindings = new Map<string, CeleryBinding>();
   const shared = new Set<string>();
-  for (const { inquiry, at, body, whole } of answersIn(listed, what)) {
+  for (const { inquiry, at, body, whole } of answersIn(listed, now, what)) {
     const one = whole <= LONGEST ? readWhole(body) : readBeginning(body.toString(), inquiry, whole / LONGEST);
     if (!one) continue;
     const { worker, items } = one;
@@ -112,7 +113,7 @@ function decode(reply: unknown): WorkerAnswers {
     keepNewest(queues, worker, { at, answer: common.map(({ name }) => String(name)) });
     for (const binding of items.flatMap(bindingsIn)) bindings.set(JSON.stringify(binding), binding);
   }
-  const numbers = { now: asCount(now, what), asked: asCount(asked, what), reached: asCount(reached, what) };
+  const numbers = { now, asked: asCount(asked, what), reached: asCount(reached, what) };
   return { ...numbers, active, queues, shared, bindings: [...bindings.values()].slice(0, MOST_BINDINGS) };
 }
 

@@ -114,14 +114,17 @@ export interface RawAnswer {
   readonly whole: number;
 }
 
-/** The answers, with what was asked, when, and how much of each there is. */
-export function answersIn(listed: unknown, what: string): readonly RawAnswer[] {
+/**
+ * The answers, with what was asked, when, and how much of each there is. Without those to questions that would have been asked after `now`:
+ * they came late, after the clock of Redis was set back, and would pass for the newest.
+ */
+export function answersIn(listed: unknown, now: number, what: string): readonly RawAnswer[] {
   const answers = asList(listed, what);
   return answers.flatMap((_, i): RawAnswer[] => {
     if (i % 3 !== 0 || i + 2 >= answers.length) return [];
     const [, inquiry, time] = /^(\w+):(\d+)$/.exec(asText(answers[i], what)) ?? [];
     const at = Number(time);
-    if (!(at > 0)) return [];
+    if (!(at > 0 && at <= now)) return [];
     const body = Buffer.from(asBytes(answers[i + 1], what).toString('latin1'), 'base64');
     return [{ inquiry, at, body, whole: asCount(answers[i + 2], what) }];
   });

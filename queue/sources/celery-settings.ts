@@ -59,8 +59,9 @@ export async function readSettings(
 
 function decode(reply: unknown): SettingsAnswers {
   const what = 'settings of Celery workers';
-  const [now, , reached, listed] = asList(reply, what, 4);
-  const settings = answersIn(listed, what).flatMap(({ inquiry, at, body }): CelerySettingsOf[] => {
+  const [time, , reached, listed] = asList(reply, what, 4);
+  const now = asCount(time, what);
+  const settings = answersIn(listed, now, what).flatMap(({ inquiry, at, body }): CelerySettingsOf[] => {
     const [worker, about] = inquiry === 'conf' ? (parseAnswer(body) ?? []) : [];
     if (worker === undefined || !isItem(about)) return [];
     const { broker_transport_options: options, ...own } = about;
@@ -68,5 +69,5 @@ function decode(reply: unknown): SettingsAnswers {
     const [visibilityS, limitS] = [numberIn(visibility) ?? VISIBILITY_S, numberIn(own['task_time_limit'])];
     return [{ worker, at, visibilityS, limitS, acksLate: own['task_acks_late'] === true }];
   });
-  return { now: asCount(now, what), reached: asCount(reached, what), settings };
+  return { now, reached: asCount(reached, what), settings };
 }

@@ -157,6 +157,21 @@ test('due times are moved with a clock that is set while they are moved', async 
   expect(early + late).toBe(4_000);
 });
 
+test('the lease of a process that has died ends, though the clock of the source was set back', async () => {
+  await using from = await startRedis({ ownClock: true });
+  await using to = await startRedis();
+  const old = from.client();
+  await old.lpush(keys.queue, ...ids('task', 5_000));
+  await moveSome(between(from, to), 1);
+  // it had two hours more to live than its lease was long
+  await from.setClock(7_200_000);
+  const ends = Date.now() + 7_200_000 + 300;
+  await old.hset(keys.move, { holder: 'dead', ends, lease: 300 });
+  await from.setClock(0);
+  expect(await moveQueues(between(from, to))).toMatchObject({ resumed: true });
+  expect(await to.client().llen(keys.queue)).toBe(5_000);
+});
+
 test('a process that has lost the queue to another one does not end its move', async () => {
   await using from = await startRedis();
   await using to = await startRedis();
