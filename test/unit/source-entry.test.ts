@@ -31,7 +31,8 @@ function readsOf(...reads: readonly Read[]): { after: Sampled[]; entry: SourceEn
     const sample = combineSamples([queueSampleOf({ ...none, ...parts })]);
     const sampled: Sampled = isAway ? away : { kind: 'known', sample };
     const read = { sampled, quiet: [], roundTripMs: 1, watched: [] };
-    before = takeSource(entry, read, { readAt: at, before });
+    const taken = takeSource(entry, read, { readAt: at, before });
+    before = taken.kind === 'known' ? { ...taken, readAt: at } : taken;
     entry.tracked = true;
     return before;
   });
