@@ -94,7 +94,10 @@ export function createKedaScaler(measures: Measures): KedaScaler {
 
 function triggerOf(measures: Measures, ref: ScaledObjectRef | null): Trigger {
   if (ref === null)
-    throw new ScalerError(Code.InvalidArgument, 'the request has no scaledObjectRef: what it is about is not said');
+    throw new ScalerError(
+      Code.InvalidArgument,
+      'the request has no scaledObjectRef: what it is about is not said',
+    );
   const { namespace, scalerMetadata } = ref;
   const { pool = '', metric = Metric.DesiredReplicas, target } = scalerMetadata;
   if (pool === '')
