@@ -6,13 +6,15 @@
  * its own (esbuild's `--splitting`) it costs nothing until it is used, then about 20 MB and 100 ms; bundled into the program's own
  * file it costs 17 MB and 80 ms always; not bundled, 90 MB and 500 ms.
  */
+import { existsSync } from 'node:fs';
 import { Agent } from 'node:http';
 import type { RequestOptions } from 'node:https';
+import { delimiter } from 'node:path';
 import { KubeConfig } from '@kubernetes/client-node';
 import type { Connection } from './connection.ts';
 
 export interface KubeconfigChoice {
-  /** Path of the file; by default `KUBECONFIG`, `~/.kube/config` and the other places that kubectl reads. */
+  /** Path of the file; by default the files of `KUBECONFIG`, merged, or `~/.kube/config`, as kubectl reads them. */
   readonly path?: string | undefined;
   /** Instead of the file's current context. */
   readonly context?: string | undefined;
@@ -23,15 +25,8 @@ const NOWHERE = 'http://localhost:8080';
 
 /** Throws Error in one line when the file cannot be read, there is none, or it has no such context or cluster. */
 export function loadKubeconfig({ path, context }: KubeconfigChoice): KubeConfig {
-  const config = new KubeConfig();
   const file = path ?? 'the kubeconfig';
-  try {
-    if (path === undefined) config.loadFromDefault();
-    else config.loadFromFile(path);
-  } catch (error) {
-    const message = (error as Error).message.split('\n')[0];
-    throw new Error(`${file} cannot be read: ${message}`, { cause: error });
-  }
+  const config = read(path, file);
   if (context !== undefined) {
     if (config.getContextObject(context) === null) {
       const known = config.getContexts().map(({ name }) => name);
@@ -49,6 +44,39 @@ export function loadKubeconfig({ path, context }: KubeconfigChoice): KubeConfig 
   return config;
 }
 
+function read(path: string | undefined, name: string): KubeConfig {
+  const listed = (process.env['KUBECONFIG'] ?? '').split(delimiter).filter((one) => one && existsSync(one));
+  if (path === undefined && listed.length > 0) return merged(listed.map((one) => read(one, one)));
+  const config = new KubeConfig();
+  try {
+    if (path === undefined) config.loadFromDefault();
+    else config.loadFromFile(path);
+  } catch (error) {
+    const message = (error as Error).message.split('\n')[0];
+    throw new Error(`${name} cannot be read: ${message}`, { cause: error });
+  }
+  return config;
+}
+
+/**
+ * Several files as kubectl merges them: the first that says something wins. `loadFromDefault` takes the current context of the
+ * last file, and refuses a name that is in two.
+ */
+function merged(files: readonly KubeConfig[]): KubeConfig {
+  const config = new KubeConfig();
+  config.loadFromOptions({
+    clusters: firstOfEachName(files.flatMap((file) => file.getClusters())),
+    users: firstOfEachName(files.flatMap((file) => file.getUsers())),
+    contexts: firstOfEachName(files.flatMap((file) => file.getContexts())),
+    currentContext: files.map((file) => file.getCurrentContext()).find((context) => context),
+  });
+  return config;
+}
+
+function firstOfEachName<T extends { readonly name: string }>(all: readonly T[]): T[] {
+  return all.filter((one, i) => all.findIndex(({ name }) => name === one.name) === i);
+}
+
 /** The connection of a kubeconfig's current context; throws as `loadKubeconfig` does. */
 export function fromKubeconfig(path?: string): Connection {
   return connectionOf(loadKubeconfig({ path }));
@@ -57,18 +85,19 @@ export function fromKubeconfig(path?: string): Connection {
 /** The connection of the current context of a kubeconfig that was loaded. */
 export function connectionOf(config: KubeConfig): Connection {
   const cluster = config.getCurrentCluster();
+  let current = config;
   return {
     server: cluster?.server.replace(/\/$/, '') ?? '',
     namespace: config.getContextObject(config.getCurrentContext())?.namespace,
     async credentials() {
       const options: RequestOptions & { headers: Record<string, string> } = { headers: {} };
-      await config.applyToHTTPSOptions(options);
+      await current.applyToHTTPSOptions(options);
       const { auth, agent, headers, ...tls } = options;
       if (auth) headers['authorization'] = `Basic ${Buffer.from(auth).toString('base64')}`;
       // It always creates an agent, but one without keep-alive: useful only with a proxy.
       return { ...tls, headers, ...(cluster?.proxyUrl && agent instanceof Agent && { agent }) };
     },
-    // KubeConfig caches the credentials of exec plugins and OIDC until they expire.
-    forget: () => {},
+    // A KubeConfig keeps what an exec plugin gave it until that expires, also if the server refuses it: only a new one asks again.
+    forget: () => (current = merged([config])),
   };
 }

@@ -18,7 +18,8 @@ export async function readPool(path: string): Promise<Partial<WorkerPoolSpecInpu
 
 /** `readPool` for the text of a file; `name` is for messages. */
 export function parsePool(text: string, name: string): Partial<WorkerPoolSpecInput> {
-  const documents = parseAllDocuments(text);
+  // kubectl knows merge keys, which YAML 1.2 has not
+  const documents = parseAllDocuments(text, { merge: true });
   const pools: unknown[] = [];
   for (const document of documents) {
     const [error] = document.errors;

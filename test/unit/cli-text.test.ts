@@ -116,6 +116,14 @@ describe('settings of dev', () => {
     });
   });
 
+  test('a pool whose file shares values by merge keys, as kubectl reads them', () => {
+    const pool = parsePool(
+      'kind: WorkerPool\nshared: &shared { maxReplicas: 7 }\nspec: { <<: *shared, queue: words }',
+      'p.yaml',
+    );
+    expect(pool).toEqual({ queue: 'words', maxReplicas: 7 });
+  });
+
   test('a target wait: the pool finds its own window, unless there is one or another rule', () => {
     const policy = (flags: DevFlags, text?: string) =>
       devSettings(flags, text === undefined ? undefined : parsePool(text, 'p.yaml'), 6).policy;
