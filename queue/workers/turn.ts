@@ -156,6 +156,8 @@ export type TurnReply =
       readonly form: number;
       /** The queue has limits; `closed`: tasks wait there that may not begin for those of the queue. */
       readonly limits?: 'open' | 'closed';
+      /** Tasks that were held for their key may begin now, which the length does not show. */
+      readonly heldReady?: true;
     };
 
 export const noPast: Past = { attempts: 0, deliveries: 0 };
@@ -245,6 +247,7 @@ function decodeReply(epoch: number, reply: Reply): TurnReply {
     aside,
     form,
     ...(limited !== undefined && { limits: limited === 2 ? 'closed' : 'open' }),
+    ...(limited === 3 && { heldReady: true }),
   };
 }
 

@@ -10,7 +10,7 @@ const idle: EpochState = {
   ...initialState,
   turns: 5,
   answeredAt: NOW - 100,
-  hints: { poll: false, backlog: false, woken: false, turnNow: false, dueAt: Infinity },
+  hints: { poll: false, backlog: false, heldReady: false, woken: false, turnNow: false, dueAt: Infinity },
   reported: { state: 'idle', elsewhere: 0, maybeDrained: false },
 };
 const hinted = (hints: Partial<Hints>): EpochState => ({ ...idle, hints: { ...idle.hints, ...hints } });

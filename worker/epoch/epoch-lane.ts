@@ -108,7 +108,7 @@ export function createLane(options: EpochLaneOptions): Lane {
       const { underway, hints } = context.state;
       // what is to be settled may go back to the queue
       const settles = underway !== 'none' || batch.size > 0 || parts.open > 0;
-      return settles || hints.woken || hints.dueAt <= performance.now();
+      return settles || hints.woken || hints.heldReady || hints.dueAt <= performance.now();
     },
     get turns() {
       return context.state.turns;

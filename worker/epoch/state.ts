@@ -46,8 +46,10 @@ export type ReportedState = 'idle' | 'busy' | 'draining' | 'drained';
 export interface Hints {
   /** There may be unannounced tasks. */
   readonly poll: boolean;
-  /** There were tasks in the queue after the last turn. */
+  /** There were tasks in the queue after the last turn, or held ones that may begin. */
   readonly backlog: boolean;
+  /** There were such held ones, which the keys alone do not show. */
+  readonly heldReady: boolean;
   /** A task may be in the worker's wake list: it is adopted or handed back, and never left there. */
   readonly woken: boolean;
   /** A turn is wanted now, whether or not it may take tasks. */
@@ -96,7 +98,7 @@ export const initialState: EpochState = {
   holds: 0,
   orders: { drain: false, paused: false, apart: false, refusal: undefined },
   reported: { state: undefined, elsewhere: 0, maybeDrained: false },
-  hints: { poll: true, backlog: false, woken: false, turnNow: false, dueAt: Infinity },
+  hints: { poll: true, backlog: false, heldReady: false, woken: false, turnNow: false, dueAt: Infinity },
   underway: 'none',
   turning: false,
   inTransit: false,
@@ -197,13 +199,15 @@ export interface AnsweredTurn {
 export function next(before: EpochState, turn: AnsweredTurn): EpochState {
   const { reply, sentAt, tookMs, answeredAt } = turn;
   const { drain, paused, apart, limits } = reply;
-  const backlog = typeof reply.length === 'number' && reply.length > 0;
+  const heldReady = reply.heldReady === true;
+  const backlog = heldReady || (typeof reply.length === 'number' && reply.length > 0);
   const drainEnded = before.orders.drain && !drain;
   const closed = paused || apart || limits === 'closed';
   const more = backlog && (turn.mayTake || drainEnded) && !closed;
   const idle =
     reply.tasks.length + reply.aside + turn.settling === 0 &&
     reply.length === 0 &&
+    !heldReady &&
     !drain &&
     !paused &&
     !apart;
@@ -227,6 +231,7 @@ export function next(before: EpochState, turn: AnsweredTurn): EpochState {
       ...before.hints,
       poll: more || missed,
       backlog,
+      heldReady,
       dueAt: reply.dueInMs === undefined ? Infinity : answeredAt + reply.dueInMs,
     },
     underway: before.underway === 'none' ? 'none' : 'settling',

@@ -245,10 +245,11 @@ local function limits_of_turn()
       call('HSET', STATE, 'tat', state[1])
     end
     if held ~= (tonumber(state[2]) or 0) then call('HSET', STATE, 'held', held) end
-    closed = room <= taken and (s.length > 0 or held > 0 and #call('ZRANGEBYSCORE', DUE, '-inf', t, 'LIMIT', 0, 1) > 0)
+    local ready = held > 0 and #call('ZRANGEBYSCORE', DUE, '-inf', t, 'LIMIT', 0, 1) > 0
+    closed = room <= taken and (s.length > 0 or ready)
     s.back_in = come_back(taken)
     call('HSET', STATE, 'at', t, 'offset', offset, 'wokenDue', told_due)
-    s.limited = closed and 2 or 1
+    s.limited = closed and 2 or ready and 3 or 1
     if held <= 0 and call('HEXISTS', LIMITS, 'removed') == 1 and call('EXISTS', HELD) == 0 then call('DEL', LIMITS, STATE, SLOTS, RUNNING, DUE) end
   end
 

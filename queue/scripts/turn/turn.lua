@@ -52,7 +52,8 @@
 --           Redis time in ms when this turn was made, which is earlier where this is its repetition,
 --           suspects that wait aside,
 --           the form that was done: of a repeated turn, the one that was sent first,
---           of a queue with limits: 1, or 2 while tasks wait that may not begin for the limits of the queue}
+--           of a queue with limits: 1, or 2 while tasks wait that may not begin for the limits of the queue, or 3 while tasks that were
+--           held may begin, which the length of the queue does not show}
 -- The worker's hash may hold the policies of its pool: resultTtl (ms), deadMax, deadMaxAge (ms) and maxDeliveries.
 --
 -- Before: every task of this worker is in its in-flight hash (or in its wake list). After: each settled task is gone

@@ -40,7 +40,7 @@ export interface Lane {
   readonly readAt: number;
   /** When that was requested. */
   readonly readSentAt: number;
-  /** The keys alone do not show whether it holds tasks: some are on their way from Redis or back, or delayed ones are due. */
+  /** The keys alone do not show whether it holds tasks: some are on their way from Redis or back, delayed ones are due, or held ones may begin. */
   readonly inMotion: boolean;
   /** Begins what it holds while slots are free. */
   fill(): void;
