@@ -84,7 +84,7 @@ describe.concurrent('with a controller', () => {
     await end('b', { message: 'there, too' });
     await eventually(async () => expect(await jobs()).toEqual([]));
     expect(await result('b')).toBe('there, too');
-    expect(await stage.redis.zcard(keys.workers)).toBe(0);
+    await eventually(async () => expect(await stage.redis.zcard(keys.workers)).toBe(0));
     expect(started.size).toBe(2);
   });
 
