@@ -2,8 +2,9 @@
 
 export type LabelMatch = (labels: Readonly<Record<string, string>>) => boolean;
 
+/** Of trimmed text. What one repetition may take, the next may not: so reading takes no longer than the length of the text says. */
 const REQUIREMENT =
-  /^\s*(?:(?<absent>!)\s*(?<gone>[\w./-]+)|(?<key>[\w./-]+)\s*(?:(?<not>notin|!=)|(?<is>in|==?))?\s*(?<values>\([^()]*\)|[\w.-]*))\s*$/;
+  /^(?:(?<absent>!)\s*(?<gone>[\w./-]+)|(?<key>[\w./-]+)(?![\w./-])(?:\s*(?<not>notin|!=)|\s*(?<is>in|==?))?(?:\s*(?<values>\([^()]*\)|[\w.-]+))?)$/;
 
 /** Everything matches an empty selector. Throws `SyntaxError` for one that is none. */
 export function parseLabelSelector(text: string): LabelMatch {
@@ -13,11 +14,21 @@ export function parseLabelSelector(text: string): LabelMatch {
 
 /** At the commas outside of parentheses. */
 function split(text: string): string[] {
-  return text.trim() === '' ? [] : text.split(/,(?![^()]*\))/);
+  if (text.trim() === '') return [];
+  const found: string[] = [];
+  let [from, depth] = [0, 0];
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] === '(') depth++;
+    if (text[at] === ')') depth--;
+    if (text[at] !== ',' || depth > 0) continue;
+    found.push(text.slice(from, at));
+    from = at + 1;
+  }
+  return [...found, text.slice(from)];
 }
 
 function requirementOf(text: string): LabelMatch {
-  const { absent, gone = '', key = '', not, is, values = '' } = REQUIREMENT.exec(text)?.groups ?? {};
+  const { absent, gone = '', key = '', not, is, values = '' } = REQUIREMENT.exec(text.trim())?.groups ?? {};
   if (absent) return (labels) => !Object.hasOwn(labels, gone);
   const isList = values.startsWith('(');
   const operator = not ?? is;

@@ -75,6 +75,21 @@ describe('a label selector', () => {
   );
 });
 
+describe('a long label selector takes no longer than its length says', () => {
+  // quadratic, it is more than any test waits for
+  const long = 700_000;
+  test.each([
+    ['spaces behind a name', `a${' '.repeat(long)}!`],
+    ['spaces behind an operator', `a in${' '.repeat(long)}!`],
+    ['a long name', `${'a'.repeat(long)} b!`],
+    ['a list that does not end', `a in (${'b,'.repeat(long / 2)}`],
+    ['operators', 'a notin'.repeat(long / 7)],
+    ['commas', ','.repeat(long)],
+  ])('%s', (_, selector) => {
+    expect(() => parseLabelSelector(selector)).toThrow(SyntaxError);
+  });
+});
+
 describe('a value', () => {
   const sampled = knownSample({ waiting: 3, inFlight: 2, due: 1 });
   const latest = observation({ desired: 4, oldestMs: 1_500 });
