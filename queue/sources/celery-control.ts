@@ -159,7 +159,9 @@ function readBeginning(text: string, inquiry: string | undefined, times: number)
   const worker = /^\{"([^"\\]+)": *\[/.exec(text)?.[1];
   if (worker === undefined || inquiry !== 'active') return undefined;
   const items = Array.from(
-    text.matchAll(/"acknowledged": *(true|false).{0,512}?"exchange": *"([^"\\]*)", *"routing_key": *"([^"\\]*)"/g),
+    text.matchAll(
+      /"acknowledged": *(true|false).{0,512}?"exchange": *"([^"\\]*)", *"routing_key": *"([^"\\]*)"/g,
+    ),
     ([, acknowledged, exchange = '', route = '']) => ({
       acknowledged: acknowledged === 'true',
       delivery_info: { exchange, routing_key: route },
