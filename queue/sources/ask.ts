@@ -1,11 +1,13 @@
 /** Asks Redis several questions at one instant and returns checked answers (ask.lua). Nothing is written. */
 import type { Redis } from 'ioredis';
 import { ReplyError } from 'ioredis';
+import { plainText } from '../../runtime/plain-text.ts';
 import { WrongKeyType } from '../pool/sample.ts';
 import { codeIn } from '../connection/reply-code.ts';
 import { asCount, asList, asText } from '../scripts/decode-reply.ts';
 import { script } from '../scripts/scripts.ts';
 import { COMMANDS, type Argument, type Question } from './question.ts';
+import { SourceTrouble } from './source-trouble.ts';
 
 /** A text in an answer, bytes; and the texts and numbers in one answer. */
 export const LONGEST = 1_024;
@@ -115,5 +117,28 @@ function refusal(asked: Question<unknown> | undefined, message: string): Error {
       TYPES[asked.command[0] ?? ''] ?? 'of the type',
       `${asked.command} reads it`,
     );
+  if (asked && (isNoGroup(message) || MISPUT.test(message))) return cannotExecute(asked, message);
   return new (ReplyError as new (text: string) => Error)(message.replace(/^-/, ''));
+}
+
+/** What servers say of a command that is not put as they read it, such as one of a format of the user's own. */
+const MISPUT = /wrong number of arg|syntax error|not a (?:valid )?float|not an integer|invalid stream id/i;
+
+const isNoGroup = (message: string): boolean => codeIn(message.replace(/^-/, '')) === 'NOGROUP';
+
+/** In words of our own: the server's may be anything. */
+function cannotExecute({ command, key, args }: Question<unknown>, message: string): SourceTrouble {
+  const words = args.map((one) => (typeof one === 'object' ? 'now' : String(one)));
+  const line = plainText([command, key, ...words].join(' '), 300);
+  return isNoGroup(message)
+    ? new SourceTrouble(
+        'NotFound',
+        `there is no such stream or consumer group: ${line}`,
+        'check the names of the source, or create the group with XGROUP CREATE',
+      )
+    : new SourceTrouble(
+        'UnknownLayout',
+        `Redis does not execute ${line}`,
+        'try it with redis-cli, and check command and args in source.custom; a server before Redis 6.2 does not know what the other sources read',
+      );
 }

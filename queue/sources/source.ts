@@ -9,6 +9,8 @@
 import type { Redis } from 'ioredis';
 import type { Ask, Watched } from './ask.ts';
 
+export { SourceTrouble } from './source-trouble.ts';
+
 export interface Source {
   /** Its field in `spec.source`. */
   readonly kind: string;
@@ -129,20 +131,4 @@ export interface DrainOrders {
   readonly drain: (redis: Redis, workers: readonly SourceWorker[]) => Promise<void>;
   /** Cancels the drain. */
   readonly resume: (redis: Redis, workers: readonly SourceWorker[]) => Promise<void>;
-}
-
-/** What a person must fix before the source can be read. Nothing was written. */
-export class SourceTrouble extends Error {
-  override name = 'SourceTrouble';
-  /** `NotFound`: nothing of the library has these names; `UnknownLayout`: its keys are there, in an unknown form. */
-  readonly kind: 'NotFound' | 'UnknownLayout';
-  /** The problem and its remedy, which the message combines. */
-  readonly note: string;
-  readonly todo: string;
-  constructor(kind: SourceTrouble['kind'], note: string, todo: string) {
-    super(`${note}; ${todo}`);
-    this.kind = kind;
-    this.note = note;
-    this.todo = todo;
-  }
 }

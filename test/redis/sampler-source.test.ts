@@ -2,10 +2,11 @@
 import { expect, test } from 'vitest';
 import { wakeOf } from '../../controller/sample/sampler.ts';
 import { WakeMode } from '../../controller/sample/wake.ts';
+import type { CustomSettings } from '../../queue/sources/custom.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
-import { known, sample } from '../support/sampling.ts';
+import { known, sample, unknown } from '../support/sampling.ts';
 import { freshKeys } from '../support/turns.ts';
 
 const list = (...keys: string[]) => sourceOf({ list: { keys } });
@@ -99,4 +100,24 @@ test('a clock of Redis that is set forward adds nothing to how long the tasks of
   await eventually(() => expect(sampling.seen.length).toBeGreaterThan(before + 2));
   await known(sampler, 'p', { inFlight: 1 });
   expect(ranMs()).toBeLessThan(600_000);
+});
+
+test.each<[CustomSettings['waiting'][number], string, RegExp]>([
+  [
+    { command: 'ZCOUNT', key: 'z', args: ['x', 'y'] },
+    'SourceUnknownLayout',
+    /^Redis does not execute ZCOUNT z x y; /,
+  ],
+  [{ command: 'LLEN', key: 'l', args: ['0'] }, 'SourceUnknownLayout', /^Redis does not execute LLEN l 0; /],
+  [{ command: 'HGET', key: 'h' }, 'SourceUnknownLayout', /^Redis does not execute HGET h; /],
+  [
+    { command: 'XPENDING', key: 's', args: ['g'] },
+    'SourceNotFound',
+    /^there is no such stream .*: XPENDING s g; /,
+  ],
+])('what Redis cannot execute of a format of your own is quoted: %j', async (waiting, reason, why) => {
+  await using server = await startRedis();
+  await using sampling = sample(server.address);
+  sampling.sampler.add('p', [freshKeys()], sourceOf({ custom: { waiting: [waiting] } }));
+  await unknown(sampling.sampler, reason, why);
 });
