@@ -14,8 +14,10 @@ import { KubeConfig } from '@kubernetes/client-node';
 import type { Connection } from './connection.ts';
 
 export interface KubeconfigChoice {
-  /** Path of the file; by default the files of `KUBECONFIG`, merged, or `~/.kube/config`, as kubectl reads them. */
+  /** Path of the file; by default those of `files`, merged, or `~/.kube/config`, as kubectl reads them. */
   readonly path?: string | undefined;
+  /** What `KUBECONFIG` says: paths, separated as those of `PATH` are. */
+  readonly files?: string | undefined;
   /** Instead of the file's current context. */
   readonly context?: string | undefined;
 }
@@ -24,9 +26,10 @@ export interface KubeconfigChoice {
 const NOWHERE = 'http://localhost:8080';
 
 /** Throws Error in one line when the file cannot be read, there is none, or it has no such context or cluster. */
-export function loadKubeconfig({ path, context }: KubeconfigChoice): KubeConfig {
+export function loadKubeconfig({ path, files = '', context }: KubeconfigChoice): KubeConfig {
   const file = path ?? 'the kubeconfig';
-  const config = read(path, file);
+  const listed = path === undefined ? files.split(delimiter).filter((one) => one && existsSync(one)) : [];
+  const config = listed.length > 0 ? merged(listed.map((one) => read(one, one))) : read(path, file);
   if (context !== undefined) {
     if (config.getContextObject(context) === null) {
       const known = config.getContexts().map(({ name }) => name);
@@ -45,8 +48,6 @@ export function loadKubeconfig({ path, context }: KubeconfigChoice): KubeConfig 
 }
 
 function read(path: string | undefined, name: string): KubeConfig {
-  const listed = (process.env['KUBECONFIG'] ?? '').split(delimiter).filter((one) => one && existsSync(one));
-  if (path === undefined && listed.length > 0) return merged(listed.map((one) => read(one, one)));
   const config = new KubeConfig();
   try {
     if (path === undefined) config.loadFromDefault();

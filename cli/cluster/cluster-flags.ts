@@ -7,6 +7,8 @@ export interface ClusterFlags {
   readonly namespace?: string;
   readonly context?: string;
   readonly kubeconfig?: string;
+  /** What the environment variable `KUBECONFIG` says. */
+  readonly kubeconfigs?: string;
 }
 
 export const CLUSTER = 'Cluster:';
@@ -22,6 +24,8 @@ export function addClusterFlags(command: Command): Command {
           'path of the kubeconfig (default: KUBECONFIG, or ~/.kube/config)',
           'MILLRACE_KUBECONFIG',
         ),
-      ),
+      )
+      // so that only main files read the environment
+      .addOption(option('--kubeconfigs <files>', 'several', 'KUBECONFIG').hideHelp()),
   );
 }

@@ -22,8 +22,8 @@ export interface Cluster extends Disposable {
 }
 
 /** Throws `Error` in one line if the kubeconfig has no such cluster. Sends no request yet. */
-export function openCluster({ kubeconfig, context, namespace }: ClusterFlags): Cluster {
-  const config = loadKubeconfig({ path: kubeconfig, context });
+export function openCluster({ kubeconfig, kubeconfigs, context, namespace }: ClusterFlags): Cluster {
+  const config = loadKubeconfig({ path: kubeconfig, files: kubeconfigs, context });
   const connection = connectionOf(config);
   const transport = createTransport(connection);
   return {

@@ -38,8 +38,7 @@ function fileOf(name: string, names: { cluster: string; user: string }, current?
 }
 
 async function seen(files: readonly string[]): Promise<object> {
-  vi.stubEnv('KUBECONFIG', files.join(delimiter));
-  const connection = connectionOf(loadKubeconfig({}));
+  const connection = connectionOf(loadKubeconfig({ files: files.join(delimiter) }));
   const { headers } = await connection.credentials();
   return {
     server: connection.server,
@@ -68,10 +67,10 @@ test('a file of KUBECONFIG that cannot be read is named', async () => {
   const a = await fileOf('a', { cluster: 'a', user: 'a' }, 'a');
   const broken = join(folder, 'broken');
   await writeFile(broken, '{ "clusters": [');
-  vi.stubEnv('KUBECONFIG', [a, broken].join(delimiter));
-  expect(() => loadKubeconfig({})).toThrow(`${broken} cannot be read: `);
-  vi.stubEnv('KUBECONFIG', join(folder, 'missing'));
-  expect(() => loadKubeconfig({})).toThrow(/^the kubeconfig cannot be read: ENOENT/);
+  expect(() => loadKubeconfig({ files: [a, broken].join(delimiter) })).toThrow(`${broken} cannot be read: `);
+  const missing = join(folder, 'missing');
+  vi.stubEnv('KUBECONFIG', missing);
+  expect(() => loadKubeconfig({ files: missing })).toThrow(/^the kubeconfig cannot be read: ENOENT/);
 });
 
 test('a token that the API server refuses is asked of the plugin anew', async () => {
