@@ -139,6 +139,20 @@ test('a worker waits for suspects as long as they have waited', async () => {
   expect(await worker.turn({ want: 1, emptyInMs: 60_000 })).toMatchObject({ apart: true });
 });
 
+test('after a clock was set back, suspects wait no longer than before', async () => {
+  const keys = freshKeys();
+  const worker = await startHandWorker(redis, keys);
+  await redis.lpush(keys.queue, 'long');
+  await worker.turn({ want: 1 });
+  await lose(keys, ['suspect']);
+  await worker.turn({ want: 1, emptyInMs: 60_000 });
+  // an hour back, and then a minute passes
+  await redis.hincrby(keys.stats, 'asideSince', 3_600_000);
+  expect(await worker.turn({ want: 1, emptyInMs: 60_000 })).toMatchObject({ apart: false });
+  await redis.hincrby(keys.stats, 'asideSince', -61_000);
+  expect(await worker.turn({ want: 1, emptyInMs: 60_000 })).toMatchObject({ apart: true });
+});
+
 test('company in another queue is recorded, so that no task is condemned for it', async () => {
   const keys = freshKeys();
   await lose(keys, ['a'], 3);

@@ -68,6 +68,8 @@ local function take_wary(woken)
     local silent = call('ZRANGEBYSCORE', EMPTYING, '-inf', s.now - 2000, 'LIMIT', 0, 2000)
     if #silent > 0 then call('ZREM', EMPTYING, unpack(silent)) end
     local waited = s.now - (tonumber(call('HGET', STATS, 'asideSince')) or s.now)
+    -- the clock was set back: by as much they would wait longer
+    if waited < 0 then call('HSET', STATS, 'asideSince', s.now_text) end
     local first_empty = call('ZRANGE', EMPTYING, 0, 0)[1] == turn.worker
     if not first_empty or empty_at - s.now > math.max(patience, waited) then
       if mine then call('DEL', ISOLATOR) end
