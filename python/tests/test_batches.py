@@ -397,6 +397,40 @@ def test_of_parts_with_one_id_one_is_added_however_far_apart(queue: Queue) -> No
     assert queue.batch(parts, id="b").size == 1_001
 
 
+def test_a_nested_batch_that_ends_while_it_is_added_is_an_ended_part_of_the_outer_one(queue: Queue) -> None:
+    def parts(id: str) -> Iterator[dict[str, int]]:
+        yield from ({"n": n} for n in range(1_000))
+        queue.batch.cancel(id)
+        yield from ({"n": n} for n in range(2_000))
+
+    batch = queue.batch([{}, nested(parts("inner"), then={}, id="inner"), {}], id="outer", then={})
+    assert batch.size == 3
+    inner, outer = queue.batch.show("inner"), queue.batch.show("outer")
+    assert inner is not None
+    assert outer is not None
+    assert (inner.state, outer.state) == ("cancelling", "running")
+    with pytest.raises(BatchCancelled) as cancelled:
+        queue.batch([nested(parts("second"), then={}, id="other")], id="second", then={})
+    assert cancelled.value.id == "second"
+
+
+def test_the_same_with_asyncio(url: str, name: str) -> None:
+    async def run() -> int:
+        async with AsyncQueue(url, queue=name, result=f"{name}:result") as queue:
+
+            async def parts() -> AsyncIterator[dict[str, int]]:
+                for n in range(1_000):
+                    yield {"n": n}
+                await queue.batch.cancel("inner")
+                for n in range(2_000):
+                    yield {"n": n}
+
+            batch = await queue.batch([nested(parts(), then={}, id="inner"), {}], id="outer", then={})
+            return batch.size
+
+    assert asyncio.run(run()) == 2
+
+
 def test_a_nested_batch_that_cannot_begin_leaves_no_part_that_is_waited_for(queue: Queue) -> None:
     with pytest.raises(BadBatch):
         queue.batch([nested([], then={})], id="outer", then={})

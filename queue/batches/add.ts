@@ -61,8 +61,11 @@ export class BatchExists extends Error {
 /** The batch was cancelled, or a part of it failed, while parts were still being added to it. */
 export class BatchCancelled extends Error {
   override name = 'BatchCancelled';
+  /** Of the batch. */
+  readonly id: string;
   constructor(id: string, why: string) {
     super(`batch "${id}" ended while parts were being added to it, the rest was not pushed: ${why}`);
+    this.id = id;
   }
 }
 
@@ -146,7 +149,10 @@ interface Outer {
   readonly number: number;
 }
 
-/** The step that begins the inner batch makes its `then` a part of the outer one: neither is there without the other. */
+/**
+ * The step that begins the inner batch makes its `then` a part of the outer one: neither is there without the other. An inner one that fails
+ * while it is added is a failed part, and the rule of the outer one decides.
+ */
 async function addNested(
   adding: Adding,
   { chunks, id: outerId, ids, number }: Outer,
@@ -167,13 +173,20 @@ async function addNested(
     );
   await chunks.push();
   const whole = { id: String(then.id), raw: String(then.raw), batch: { id: outerId } };
-  await addParts(adding, { id, policy, then: whole, joins: true }, tasks);
+  try {
+    await addParts(adding, { id, policy, then: whole, joins: true }, tasks);
+  } catch (error) {
+    if (!(error instanceof BatchCancelled && error.id === id)) throw error;
+    await chunks.checkOpen();
+  }
 }
 
 interface Chunks {
   add(task: EncodedTask): Promise<void>;
   /** Resolves when Redis has all that were added, and the batch. */
   push(): Promise<void>;
+  /** Rejects with `BatchCancelled` if no more parts are wanted. */
+  checkOpen(): Promise<void>;
   /** Resolves to the number of parts. */
   end(): Promise<number>;
   /** Cancels what has been added. */
@@ -238,6 +251,10 @@ function createChunks({ own, redis, resultHash, confirmed }: Part, batch: Begun)
     push: async () => {
       if (tasks.length > 0 || number === 0) await flush();
       await sent;
+    },
+    checkOpen: async () => {
+      const [state, why] = await redis.hmget(own.batch(id), 'state', 'why');
+      if (state) throw new BatchCancelled(id, why ?? 'it was cancelled');
     },
     end: async () => {
       await flush(true);

@@ -5,7 +5,7 @@ import { partMarkOf } from '../../queue/batch-mark.ts';
 import { addBatch, BatchExists } from '../../queue/batches/add.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { Part } from '../../queue/parts/part.ts';
-import { nested, openQueue, type Queue } from '../../queue/queue.ts';
+import { nested, openQueue, type NestedBatch, type Queue } from '../../queue/queue.ts';
 import { defineScripts, script } from '../../queue/scripts/scripts.ts';
 import { parseTask } from '../../queue/task.ts';
 import { pack } from '../../queue/workers/pack.ts';
@@ -161,6 +161,49 @@ test('a batch inside of another one that cannot begin leaves no part that would 
     await expect(queue.batch([{}, nested(inner, { then: {} })], { id, then: {} })).rejects.toThrow();
     expect(await over(queue, id)).toMatchObject({ state: 'cancelled', left: 0 });
   }
+});
+
+describe('a batch inside of another one that ends while its parts are added', () => {
+  /** More than a chunk, and the rest when that batch is over. */
+  async function* parts(queue: Queue, id: string) {
+    for (let n = 0; n < 1_000; n++) yield { fails: n === 0 };
+    await over(queue, id);
+    for (let n = 0; n < 2_000; n++) yield {};
+  }
+  const fail = (task: { readonly fails?: boolean }): string => {
+    if (task.fails) throw Object.assign(new Error('no'), { retry: false });
+    return 'ok';
+  };
+
+  test('is a failed part for the rule of the outer one', async () => {
+    const keys = freshKeys();
+    await using queue = open(keys);
+    await using _worker = startWorker(server, keys, {
+      handler: (task) => fail(task as object),
+      concurrency: 9,
+    });
+    const inner = (): NestedBatch =>
+      nested(parts(queue, 'inner'), { id: 'inner', then: {}, onFailure: 'cancel' });
+    const outer = { id: 'outer', then: {}, onFailure: 'continue' } as const;
+    expect(await queue.batch([{}, inner(), {}], outer)).toMatchObject({ size: 3 });
+    expect(await over(queue, 'outer')).toMatchObject({ state: 'ended', succeeded: 2, failed: 1 });
+  });
+
+  test('because the outer one is cancelled: no more is added to either', async () => {
+    const keys = freshKeys();
+    await using queue = open(keys);
+    await using _worker = startWorker(server, keys, { handler: () => 'ok', concurrency: 9 });
+    async function* outer() {
+      yield nested(parts(queue, 'inner'), { id: 'inner', then: {} });
+      throw new Error('the outer one was cancelled');
+    }
+    const adding = queue.batch(outer(), { id: 'outer', then: {} });
+    const ended = expect(adding).rejects.toMatchObject({ name: 'BatchCancelled', id: 'outer' });
+    await eventually(async () => expect(await queue.batch.show('inner')).toBeDefined());
+    await queue.batch.cancel('outer');
+    await ended;
+    expect(await over(queue, 'outer')).toMatchObject({ state: 'cancelled', left: 0 });
+  });
 });
 
 describe('tasks that tasks add', () => {

@@ -210,6 +210,12 @@ class Adder:
             yield from self.flush()
         return Adder(self._part, id, policy, then, False, joins=True)
 
+    def check_open(self) -> Steps[None]:
+        """Raises ``BatchCancelled`` if no more parts are wanted."""
+        [(state, why)] = yield Commands([("HMGET", self._part.keys.own(f"batch:{self.id}"), "state", "why")])
+        if state:
+            raise BatchCancelled(self.id, (why or b"it was cancelled").decode(errors="replace"))
+
     def end(self) -> Steps[Batch]:
         """All parts have been put."""
         if self._count == 0:

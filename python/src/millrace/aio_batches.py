@@ -12,7 +12,7 @@ from ._batches import Adder, Batch, BatchView, Cancelled, Nested, Tasks, begin, 
 from ._parts import OnFailure
 from ._results import FIRST_PAUSE_S, As, Outcome
 from ._steps import Client, Steps
-from .errors import BatchTimeout, NoBatch
+from .errors import BatchCancelled, BatchTimeout, NoBatch
 
 T = TypeVar("T")
 
@@ -81,11 +81,21 @@ class AsyncBatches:
         if start == 0 and await self.show(id) is None:
             raise NoBatch(id)
 
+    async def _nest(self, adder: Adder, task: Nested[Any]) -> None:
+        inner = await self._run(adder.nest(task))
+        try:
+            await self._add(inner, task.tasks)
+        except BatchCancelled as error:
+            # a part that has failed or was cancelled, for which the outer one has a rule
+            if error.id != inner.id:
+                raise
+            await self._run(adder.check_open())
+
     async def _add(self, adder: Adder, tasks: Tasks) -> Batch:
         try:
             async for task in each(tasks):
                 if isinstance(task, Nested):
-                    await self._add(await self._run(adder.nest(task)), task.tasks)
+                    await self._nest(adder, task)
                 elif adder.put(task):
                     await self._run(adder.flush())
             return await self._run(adder.end())

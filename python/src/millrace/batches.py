@@ -11,7 +11,7 @@ from ._batches import Adder, Batch, BatchView, Cancelled, Nested, begin, only_pa
 from ._parts import OnFailure
 from ._results import FIRST_PAUSE_S, As, Outcome
 from ._steps import Client, Steps
-from .errors import BatchTimeout, NoBatch
+from .errors import BatchCancelled, BatchTimeout, NoBatch
 
 T = TypeVar("T")
 
@@ -97,11 +97,21 @@ class Batches:
         if start == 0 and self.show(id) is None:
             raise NoBatch(id)
 
+    def _nest(self, adder: Adder, task: Nested[Any]) -> None:
+        inner = self._run(adder.nest(task))
+        try:
+            self._add(inner, task.tasks)
+        except BatchCancelled as error:
+            # a part that has failed or was cancelled, for which the outer one has a rule
+            if error.id != inner.id:
+                raise
+            self._run(adder.check_open())
+
     def _add(self, adder: Adder, tasks: Iterable[object]) -> Batch:
         try:
             for task in tasks:
                 if isinstance(task, Nested):
-                    self._add(self._run(adder.nest(task)), task.tasks)
+                    self._nest(adder, task)
                 elif adder.put(task):
                     self._run(adder.flush())
             return self._run(adder.end())
