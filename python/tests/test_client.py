@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import json
+import math
 import subprocess
 import threading
 import zlib
@@ -18,6 +19,7 @@ from conftest import NODE, ROOT
 
 from millrace import (
     AsyncQueue,
+    BadTaskOptions,
     NotJson,
     Queue,
     ResultTimeout,
@@ -217,6 +219,46 @@ def test_tasks_in_partitions_that_their_ids_did_not_choose(url: str, name: str, 
         plain.hset(f"millrace:{{{away}}}[{name}:{{{away}}}]:load", "w", 1)
         plain.hset(f"millrace:{{{away}}}[{name}:{{{away}}}]:progress:w", "a", "7")
         assert queue.progress("a") == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"expiresAt": "2026-03-01"}, 'expiresAt is a time in milliseconds since 1970, .*: got "2026-03-01"'),
+        ({"expiresAt": None}, "got null"),
+        ({"expiresAt": True}, "got true"),
+        ({"expiresAt": math.nan}, "got null"),
+        ({"expiresAt": -1}, "got -1, which is before that"),
+        ({"expiresAt": 1_796_040_000}, "got 1796040000, which would be seconds"),
+        ({"expiresAt": 1.8e15}, "which would be microseconds"),
+        ({"expireAt": 1}, 'its field "millrace" has "expireAt", which means nothing'),
+        ({"unique": 7}, 'unique is a key, a text such as "invoice-42": got 7'),
+        ({"unique": "é" * 101}, "at most 200 bytes: got 202"),
+        ({"uniqueForMs": 5}, "no key: name it in unique"),
+        ({"unique": "k", "uniqueForMs": 0}, "uniqueForMs is a time in milliseconds"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(
+    queue: Queue, plain: redis.Redis, name: str, options: dict[str, Any], why: str
+) -> None:
+    for push in (
+        lambda: queue.enqueue({"id": "a", "millrace": options}),
+        lambda: queue.enqueue_many([{"id": "a", "millrace": options}]),
+        lambda: queue.batch([{"millrace": options}]),
+    ):
+        with pytest.raises(BadTaskOptions, match=why):
+            push()
+    with pytest.raises(BadTaskOptions, match="an id of at most 1024 bytes"):
+        queue.enqueue(json.dumps({"id": "x" * 2_000, "millrace": {"unique": "k"}}))
+    assert plain.llen(name) == 0
+
+
+def test_options_that_can_be_and_a_field_of_ones_own_are_pushed(queue: Queue) -> None:
+    whole = {"expiresAt": 1_796_040_000_000, "unique": "k", "uniqueForMs": 5.5}
+    for own in (whole, {}, "text", None, [1], 7):
+        assert queue.enqueue({"id": "a", "millrace": own}) == "a"
+    assert queue.enqueue('{"id":"b","millrace":{"expireAt":NaN}}')
+    assert queue.enqueue('a text with "millrace"') == 'a text with "millrace"'
 
 
 def run(steps: Coroutine[Any, Any, None]) -> None:

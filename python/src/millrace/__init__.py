@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .errors import (
     BadBatch,
+    BadTaskOptions,
     BatchCancelled,
     BatchExists,
     BatchTimeout,
@@ -34,6 +35,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AsyncQueue",
     "BadBatch",
+    "BadTaskOptions",
     "Batch",
     "BatchCancelled",
     "BatchExists",

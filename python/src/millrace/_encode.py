@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from ._json import json_object, to_json, utf8
+from ._options import check_options
 
 
 class Encoded(NamedTuple):
@@ -25,7 +26,7 @@ class _Spelled(str):
 def encode_task(task: object) -> Encoded:
     """Text and bytes as they are, anything else as JSON; an object without an ``id`` gets one.
 
-    Raises ``TypeError`` or ``ValueError`` for what JSON cannot express.
+    Raises ``TypeError`` or ``ValueError`` for what JSON cannot express, ``BadTaskOptions``.
     """
     if isinstance(task, str):
         return _with_id(_plain_text(task))
@@ -37,12 +38,23 @@ def encode_task(task: object) -> Encoded:
     if isinstance(value, dict) and not has_id(value):
         id = str(uuid.uuid4())
         rest = {key: member for key, member in value.items() if key != "id"}
-        return Encoded(id, utf8(to_json({"id": id, **rest})))
+        return with_options_checked(Encoded(id, utf8(to_json({"id": id, **rest}))))
     return _with_id(utf8(to_json(value)))
 
 
 def _with_id(raw: bytes) -> Encoded:
-    return Encoded(check_text(task_id(raw)), raw)
+    return with_options_checked(Encoded(check_text(task_id(raw)), raw))
+
+
+def with_options_checked(task: Encoded) -> Encoded:
+    """The task. Raises ``BadTaskOptions``."""
+    if b'"millrace"' in task.raw:
+        try:
+            value = json.loads(task.raw, parse_constant=refuse_constant)
+        except (ValueError, RecursionError):
+            return task  # no JSON
+        check_options(value, task.id)
+    return task
 
 
 def check_text(id: str | bytes) -> str | bytes:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
-from ._encode import Encoded, check_text, encode_task, has_id, refuse_constant, task_id
+from ._encode import (
+    Encoded,
+    check_text,
+    encode_task,
+    has_id,
+    refuse_constant,
+    task_id,
+    with_options_checked,
+)
 from ._json import json_object, to_json, utf8
 from .errors import BadBatch, short
 
@@ -36,7 +44,7 @@ class Then(NamedTuple):
 def encode_part(batch: str, task: object, fallback_id: str, marked: bool = True) -> Encoded:
     """A part as it is pushed: a JSON object, or the text of one, with that id if it has none. ``marked``: with its batch.
 
-    Raises ``BadBatch`` for anything else, and for one that has a field ``batch`` already.
+    Raises ``BadBatch`` for anything else, and for one that has a field ``batch`` already; ``BadTaskOptions``.
     """
     if isinstance(task, (str, bytes, bytearray, memoryview)):
         text = task if isinstance(task, str) else _decoded(batch, bytes(task))
@@ -66,7 +74,7 @@ def encode_part(batch: str, task: object, fallback_id: str, marked: bool = True)
     own: object = value["id"] if named else fallback_id
     id = check_text(own if type(own) is str else task_id(raw))
     check_part_id(batch, id)
-    return Encoded(id, raw)
+    return with_options_checked(Encoded(id, raw))
 
 
 def encode_then(batch: str, then: object) -> Then:

@@ -48,6 +48,10 @@ class BadBatch(MillraceError, ValueError):
     """A batch that cannot be: the message says why, and what to do."""
 
 
+class BadTaskOptions(MillraceError, ValueError):
+    """Options of a task, its field ``millrace``, that cannot be: the message says why, and what to do."""
+
+
 class BatchExists(MillraceError):
     """A batch with this id exists, or existed within the last week."""
 
