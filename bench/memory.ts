@@ -73,7 +73,7 @@ const settingsOf = (server: BenchRedis, module: string, concurrency: number): Wo
   retry: { attempts: 5, backoff: { initialMs: 1_000, maxMs: 60_000, jitter: true } },
 });
 
-/** The bundle with the flags of the image, and with compiled code from an earlier start, as the image has it. */
+/** The bundle with the flags of the image, and with the compiled code that the build of the image keeps. */
 async function startBundle(server: BenchRedis, stack: AsyncDisposableStack): Promise<Child> {
   const root = `${import.meta.dirname}/..`;
   const entryPoint = /^ENTRYPOINT (\[.*\])$/m.exec(
@@ -90,10 +90,12 @@ async function startBundle(server: BenchRedis, stack: AsyncDisposableStack): Pro
   await mkdir(join(folder, 'compiled'));
   await copyFile(`${root}/dist/bundle/worker.body.js`, join(folder, 'worker.body.js'));
   await copyFile(`${root}/dist/bundle/worker.launch.js`, join(folder, 'worker.js'));
-  const args = [...flags.slice(0, -1), join(folder, 'worker.js')];
+  await copyFile(`${root}/dist/bundle/worker.warm-up.js`, join(folder, 'warm-up.js'));
+  const options = flags.slice(0, -1);
+  const args = [...options, join(folder, 'worker.js')];
   const own = workerProgram(settingsOf(server, module, 100), WORKER, process.env).env;
   const env = { ...own, NODE_COMPILE_CACHE: join(folder, 'cache') };
-  await promisify(execFile)(process.execPath, [...args, '--version'], { env });
+  await promisify(execFile)(process.execPath, [...options, join(folder, 'warm-up.js')]);
   return stack.use(startChild({ args, env }));
 }
 

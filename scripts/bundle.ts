@@ -8,7 +8,7 @@ import { cpSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { relative, resolve } from 'node:path';
 import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
-import { sources } from '../queue/scripts/lua.ts';
+import { inlineLua, knownHashes, scriptsIn } from './bundle-lua.ts';
 import { buildPage, PACKAGES } from './page.ts';
 import { runScript } from './script.ts';
 
@@ -30,18 +30,6 @@ function manifestOf(folder: string): Manifest {
   return manifest;
 }
 
-const inlineLua: Plugin = {
-  name: 'inline-lua',
-  setup(bundler) {
-    const file = resolve(root, 'queue/scripts/lua.ts');
-    bundler.onLoad({ filter: /[\\/]lua\.ts$/ }, ({ path }) =>
-      path === file
-        ? { contents: `export const sources = ${JSON.stringify(sources)};`, loader: 'js' }
-        : undefined,
-    );
-  },
-};
-
 /** Threads, by the module that locates their code: each is a separate program, which a single-file bundle has as text. */
 const threads: Readonly<Record<string, string>> = {
   'worker/lease/lease-entry.ts': 'worker/lease/lease-thread.ts',
@@ -60,11 +48,23 @@ const inlineThreads: Plugin = {
         target: 'node24',
         format: 'cjs',
         minify: true,
+        plugins: [lazyBuiltins],
         write: false,
       });
       const text = JSON.stringify(outputFiles[0]?.text);
       return { contents: `export const entry = { code: ${text}, eval: true };`, loader: 'js' };
     });
+  },
+};
+
+/** Modules are imported by the launcher, which is a parameter of the function that it calls. */
+const launcherImport: Plugin = {
+  name: 'launcher-import',
+  setup(bundler) {
+    bundler.onLoad({ filter: /[\\/]handlers[\\/]import-module\.ts$/ }, () => ({
+      contents: 'export const importModule = __import;',
+      loader: 'js',
+    }));
   },
 };
 
@@ -97,13 +97,43 @@ const inlinePage: Plugin = {
   },
 };
 
+/**
+ * ioredis gives a prototype a thousand methods, one by one, and V8 copies the description of all of them each time: 7 ms of a
+ * worker's start. After a deletion V8 keeps the prototype as a table until it is used.
+ */
+const commandsAsTable: Plugin = {
+  name: 'commands-as-table',
+  setup(bundler) {
+    bundler.onLoad({ filter: /[\\/]ioredis[\\/]built[\\/]utils[\\/]Commander\.js$/ }, ({ path }) => {
+      const before = 'commands.forEach(';
+      const text = readFileSync(path, 'utf8');
+      if (text.split(before).length !== 2) throw new Error(`${path} has changed: see commandsAsTable`);
+      const asTable = 'Commander.prototype.table = true; delete Commander.prototype.table;';
+      return { contents: text.replace(before, `${asTable} ${before}`), loader: 'js' };
+    });
+  },
+};
+
 /** Built-in modules that packages load at start-up and most workers never need: 4 MB of memory of an idle one. */
-const HEAVY = new Set(['crypto', 'http', 'https', 'tls', 'zlib']);
+const HEAVY = new Set([
+  'assert',
+  'child_process',
+  'crypto',
+  'dns',
+  'fs/promises',
+  'http',
+  'https',
+  'stream/consumers',
+  'stream/promises',
+  'tls',
+  'worker_threads',
+  'zlib',
+]);
 
 /**
  * An `import` of a built-in module makes Node read each of its exports, and reading those of node:http loads an HTTP/2 client:
- * 20 ms of a worker's start. Taken as an object, it stays as lazy as Node made it. Heavy ones are an empty object whose
- * prototype loads the module when something of it is looked for.
+ * 20 ms of a worker's start. Taken as an object, it stays as lazy as Node made it. Heavy ones are loaded when they are called, or
+ * when something of them is looked for.
  */
 const lazyBuiltins: Plugin = {
   name: 'lazy-builtins',
@@ -115,7 +145,7 @@ const lazyBuiltins: Plugin = {
     });
     const module = (path: string): string => `process.getBuiltinModule(${JSON.stringify(path)})`;
     bundler.onLoad({ filter: /./, namespace: 'builtin' }, ({ path }) => ({
-      contents: `module.exports = ${module(path)};`,
+      contents: `module.exports = Object.create(${module(path)});`,
       loader: 'js',
     }));
     bundler.onLoad({ filter: /./, namespace: 'heavy' }, ({ path }) => ({
@@ -125,11 +155,34 @@ const lazyBuiltins: Plugin = {
   },
 };
 
-/** An empty object whose prototype loads a module, by this expression, on the first access. */
+/** What calls a module, by this expression, and whose prototype loads it on the first access. */
 const onDemand = (module: string): string => `
   const has = (_, name) => name in ${module};
   const get = (_, name) => ${module}[name];
-  module.exports = Object.create(new Proxy({}, { has, get }));`;
+  const call = (...args) => ${module}(...args);
+  module.exports = Object.setPrototypeOf(call, new Proxy({}, { has, get }));`;
+
+/** Packages, and parts of them, that only cost time in a bundle, and what stands in for them. */
+const replaced: readonly (readonly [file: RegExp, contents: string])[] = [
+  // ioredis' own client for clusters and its sentinel connector, which nothing here uses (queue/connection)
+  [/[\\/]ioredis[\\/]built[\\/]cluster[\\/]index\.js$/, 'exports.default = class {};'],
+  [
+    /[\\/]ioredis[\\/]built[\\/]connectors[\\/]SentinelConnector[\\/]index\.js$/,
+    'exports.default = class {};',
+  ],
+  // it opens stderr as a terminal to find out whether that has colours, and prints passwords if it is asked to
+  [
+    /[\\/]debug[\\/]src[\\/]index\.js$/,
+    'exports.default = () => Object.assign(() => undefined, { enabled: false });',
+  ],
+];
+
+const replacedPackages: Plugin = {
+  name: 'replaced-packages',
+  setup(bundler) {
+    for (const [filter, contents] of replaced) bundler.onLoad({ filter }, () => ({ contents, loader: 'js' }));
+  },
+};
 
 /** The client library loads undici for proxies and logs, which few use: a third of the bundle, and 4 MB of memory. */
 const lazyUndici: Plugin = {
@@ -164,8 +217,10 @@ function licenseOf(folder: string): string {
   return [`${manifest.name} ${manifest.version}: ${manifest.license ?? 'see below'}`, ...texts].join('\n\n');
 }
 
-/** Options that all bundles share. */
-function common(): BuildOptions & { readonly metafile: true } {
+/** Options that all bundles share. `scripts`: the names of the Lua scripts to contain; all by default. */
+function common(
+  scripts?: ReadonlySet<string>,
+): BuildOptions & { readonly metafile: true; readonly plugins: Plugin[] } {
   return {
     absWorkingDir: root,
     bundle: true,
@@ -175,7 +230,17 @@ function common(): BuildOptions & { readonly metafile: true } {
     keepNames: true,
     legalComments: 'none',
     define: { MILLRACE_VERSION: JSON.stringify(manifestOf(root).version) },
-    plugins: [inlineLua, inlineThreads, inlineInit, inlinePage, lazyUndici, lazyBuiltins],
+    plugins: [
+      knownHashes,
+      commandsAsTable,
+      replacedPackages,
+      inlineLua(scripts),
+      inlineThreads,
+      inlineInit,
+      inlinePage,
+      lazyUndici,
+      lazyBuiltins,
+    ],
     metafile: true,
     logLevel: 'warning',
   };
@@ -219,26 +284,32 @@ export async function bundle(name: Program, entry = `${name}/main.ts`): Promise<
 
 /**
  * Bundles the worker once more for its image: as the function that worker/process/launch.ts calls, `worker.body.js`, that
- * launcher, `worker.launch.js`, and the container's first process, `worker.init.sh`.
+ * launcher, `worker.launch.js`, what the build of the image runs, `worker.warm-up.js`, and the container's first process,
+ * `worker.init.sh`. The function contains the Lua scripts that a worker runs, and no others.
  * Rejects when esbuild fails, with its messages.
  */
 export async function bundleLaunched(): Promise<void> {
-  await build({
-    ...common(),
+  const body = (scripts?: ReadonlySet<string>): BuildOptions & { readonly metafile: true } => ({
+    ...common(scripts),
     entryPoints: ['worker/main.ts'],
     outfile: resolve(outputFolder, 'worker.body.js'),
     format: 'cjs',
-    banner: { js: `${noticeFor('worker')}\n(function (require, module) {` },
+    plugins: [launcherImport, ...common(scripts).plugins],
+    banner: { js: `${noticeFor('worker')}\n(function (require, module, __import) {` },
     footer: { js: '})' },
     // the version is defined, so it is not read from a file beside the bundle
     logOverride: { 'empty-import-meta': 'silent' },
   });
-  await build({
-    ...common(),
-    entryPoints: ['worker/process/launch.ts'],
-    outfile: resolve(outputFolder, 'worker.launch.js'),
-    format: 'cjs',
-  });
+  const { metafile } = await build({ ...body(), write: false });
+  await build(body(scriptsIn(metafile)));
+  for (const name of ['launch', 'warm-up'])
+    await build({
+      ...common(),
+      entryPoints: [`worker/process/${name}.ts`],
+      outfile: resolve(outputFolder, `worker.${name}.js`),
+      format: 'cjs',
+      define: { 'import.meta.dirname': '__dirname' },
+    });
   cpSync(resolve(root, 'worker/process/init.sh'), resolve(outputFolder, 'worker.init.sh'));
 }
 

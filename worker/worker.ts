@@ -2,7 +2,6 @@
  * A worker as a library: what `millrace-worker` runs, for programs that bring their own process.
  * It registers, runs epochs until it is stopped, and leaves nothing behind in Redis.
  */
-import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { within } from '../queue/connection/connection.ts';
 import { checkDurability } from '../queue/connection/durability.ts';
@@ -52,13 +51,20 @@ export async function runWorker(
       return await runAs({ ...options, id }, stopping, hurry);
     } catch (error) {
       if (!(error instanceof NameTaken) || !options.mayRename) throw error;
-      id = `${options.id}-${randomUUID().slice(0, 8)}`;
+      id = `${options.id}-${randomMark()}`;
       options.log.warn(
         { err: error, worker: id },
         'the name of this worker is taken; continuing under another one',
       );
     }
   }
+}
+
+/** Eight hexadecimal digits. A secret it is not, so that node:crypto need not be loaded for it. */
+function randomMark(): string {
+  return Math.floor(Math.random() * 2 ** 32)
+    .toString(16)
+    .padStart(8, '0');
 }
 
 async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: AbortSignal): Promise<void> {
@@ -72,7 +78,7 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
     now: () => systemClock.elapsed(),
   });
   using _renewals = reportRenewals(options.redis, options.log);
-  const mark = randomUUID().slice(0, 8);
+  const mark = randomMark();
   const connected = connectQueues(options, queues, connectionName(options, mark), refusals);
   options.health?.reach(() => within(PING_TIMEOUT_MS, connected.ping(), 'PING'));
   const slots = openSlots(connected.queues, options);

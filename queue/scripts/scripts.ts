@@ -61,20 +61,27 @@ const arity = {
   'batch-list': 1,
 } as const;
 
-/** Defines the scripts on a connection. Call once for each. */
+const marked = new WeakSet<Redis>();
+
+/** Lets a connection run the scripts; each is defined with its first call. */
 export function defineScripts(redis: Redis): Redis {
-  for (const [name, numberOfKeys] of Object.entries(arity)) {
-    const lua = sources[name];
-    if (lua === undefined)
-      throw new Error(`queue/scripts/${name}.lua is not part of this build: build it again`);
-    redis.defineCommand(`millrace:${name}`, { ...(numberOfKeys && { numberOfKeys }), lua });
-  }
+  marked.add(redis);
   return redis;
 }
 
 /** The script as a function of its keys and arguments; bytes in its reply stay bytes. */
 export function script(redis: Redis, name: keyof typeof arity): Script {
-  const call = definedCommand(redis, `millrace:${name}`) as Script | undefined;
-  if (!call) throw new Error(`scripts were not defined on this connection: call defineScripts first`);
-  return call.bind(redis);
+  const call = definedCommand(redis, `millrace:${name}`) ?? define(redis, name);
+  return (call as Script).bind(redis);
+}
+
+function define(redis: Redis, name: keyof typeof arity): ReturnType<typeof definedCommand> {
+  if (!marked.has(redis))
+    throw new Error(`scripts were not defined on this connection: call defineScripts first`);
+  const lua = sources[name];
+  if (lua === undefined)
+    throw new Error(`queue/scripts/${name}.lua is not part of this build: build it again`);
+  const numberOfKeys = arity[name];
+  redis.defineCommand(`millrace:${name}`, { ...(numberOfKeys && { numberOfKeys }), lua });
+  return definedCommand(redis, `millrace:${name}`);
 }

@@ -1,5 +1,4 @@
 /** Begins an epoch of a worker, and keeps its hash up to date (register.lua, note.lua). */
-import { randomInt } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
 import { script } from '../scripts/scripts.ts';
@@ -20,7 +19,7 @@ export async function register(
     keys.clock,
     worker,
     leaseMs,
-    randomInt(1_000),
+    Math.floor(1_000 * Math.random()),
     ...Object.entries(about).flat(),
   );
   return Number(epoch) || undefined;

@@ -17,6 +17,7 @@ beforeAll(async () => {
   await mkdir(join(folder, 'compiled'));
   await copyFile(join(built, 'worker.body.js'), join(folder, 'worker.body.js'));
   await copyFile(join(built, 'worker.launch.js'), join(folder, 'worker.js'));
+  await copyFile(join(built, 'worker.warm-up.js'), join(folder, 'warm-up.js'));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -29,6 +30,15 @@ test('the first start keeps what it has compiled, once; the worker is the same e
   expect(kept.size).toBeGreaterThan(100_000);
   expect(await start('--version')).toEqual(first);
   expect((await stat(compiled())).mtimeMs).toBe(kept.mtimeMs);
+});
+
+test('the build of the image keeps the code of a worker that has done tasks and left', async () => {
+  const { size } = await stat(compiled());
+  await rm(compiled());
+  // fails if the worker does not do the two tasks: then the answers of warm-up.ts are no longer those of the scripts
+  await run(process.execPath, [join(folder, 'warm-up.js')]);
+  expect((await stat(compiled())).size).toBeGreaterThan(size);
+  expect((await start('--version')).stdout).toMatch(/^\d+\.\d+\.\d+/);
 });
 
 test('a spoiled file, or none and no folder for it, does not keep it from starting', async () => {

@@ -7,8 +7,7 @@
  * mistake, because that line is the last one in a pod's log.
  */
 import { spawn } from 'node:child_process';
-import { writeSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { statSync, writeSync, type Stats } from 'node:fs';
 import { extname, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -19,6 +18,7 @@ import { timeout } from '../../runtime/timers.ts';
 import { describeError } from '../../runtime/describe-error.ts';
 import type { Handler, OpenHandler } from '../task/handler.ts';
 import { HandlerLoadError } from './errors.ts';
+import { importModule } from './import-module.ts';
 
 const EXTENSIONS = ['.ts', '.mts', '.cts', '.js', '.mjs', '.cjs'];
 
@@ -37,7 +37,7 @@ export interface ModuleLimits {
  */
 export async function openModule(path: string, cwd: string, limits?: ModuleLimits): Promise<OpenHandler> {
   const file = resolve(cwd, path);
-  await expectFile(path, file);
+  expectFile(path, file);
   const loading = load(path, file);
   const loaded = limits ? await inTime(path, loading, limits) : await loading;
   if (loaded === STOPPED) return { handle: notLoaded, [Symbol.asyncDispose]: () => Promise.resolve() };
@@ -98,10 +98,8 @@ function inTime(
   }).finally(() => process.off('exit', leaving));
 }
 
-async function expectFile(path: string, file: string): Promise<void> {
-  const found = await stat(file).catch((cause: unknown) => {
-    throw new HandlerLoadError(`module ${path} does not exist: ${file}`, { cause });
-  });
+function expectFile(path: string, file: string): void {
+  const found = statOf(path, file);
   if (!found.isFile())
     throw new HandlerLoadError(`module ${path} is not a file: name the file inside ${file}`);
   if (!EXTENSIONS.includes(extname(file))) {
@@ -109,9 +107,17 @@ async function expectFile(path: string, file: string): Promise<void> {
   }
 }
 
+function statOf(path: string, file: string): Stats {
+  try {
+    return statSync(file);
+  } catch (cause) {
+    throw new HandlerLoadError(`module ${path} does not exist: ${file}`, { cause });
+  }
+}
+
 async function load(path: string, file: string): Promise<unknown> {
   try {
-    return await import(pathToFileURL(file).href);
+    return await importModule(pathToFileURL(file).href);
   } catch (cause) {
     const stack = cause instanceof Error ? (cause.stack ?? '') : '';
     const syntax = cause instanceof SyntaxError ? await syntaxCheck(file) : '';

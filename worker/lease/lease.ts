@@ -12,7 +12,7 @@
  */
 import { isIP } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
-import { Worker } from 'node:worker_threads';
+import { SHARE_ENV, Worker } from 'node:worker_threads';
 import type { Redis } from 'ioredis';
 import type { CredentialFiles, RedisAddress } from '../../queue/connection/address.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
@@ -97,6 +97,10 @@ export function createLeaseKeepers({ worker, leaseMs, address, queues }: LeaseKe
   function start(): Worker {
     const started = new Worker(entry.code, {
       eval: entry.eval,
+      env: SHARE_ENV,
+      // it prints nothing: this process' own need not be opened for it
+      stdout: true,
+      stderr: true,
       workerData: { beats, leaseMs, login: loginOf(address) } satisfies LeaseData,
     });
     started.unref();
