@@ -15,7 +15,7 @@ import { openQueue, type Queue } from '../queue/queue.ts';
 import { preparePython } from '../test/support/python.ts';
 import { startChild } from './child.ts';
 import { millraceWorker } from './contestants.ts';
-import { goalLines, goalRows, median, rounded, thousands, type Goal } from './figures.ts';
+import { goalLines, goalRows, goalsOf, median, ratios, rounded, thousands, type Figure } from './figures.ts';
 import { startBenchRedis, type BenchRedis } from './redis.ts';
 import type { Bench, BenchOptions } from './report.ts';
 import { waitReady } from './rounds.ts';
@@ -48,7 +48,6 @@ export const batches: Bench = async (options) => {
   const tasks = options.tasks ?? TASKS;
   const { batch, plain } = await openMillrace(server, stack, options);
   const flow = openFlow(server, stack);
-  const chord = await openChord(server, stack, options);
   const row = (name: string, count: number, fanOut: FanOut): Measured => ({
     name,
     tasks: count,
@@ -56,38 +55,23 @@ export const batches: Bench = async (options) => {
     us: [],
     redisUs: [],
   });
-  const [batchRow, plainRow, flowRow, chordRow] = [
+  const [batchRow, plainRow, flowRow] = [
     row('Millrace, a batch', tasks, batch),
     row('Millrace, plain tasks', tasks, plain),
     row('BullMQ, a flow', tasks, flow),
-    row('Celery, a chord', Math.ceil(tasks / CHORD_SHARE), chord),
   ] as const;
-  const rows = [batchRow, plainRow, flowRow, chordRow];
+  const chords = options.pythonLibraries
+    ? [row('Celery, a chord', Math.ceil(tasks / CHORD_SHARE), await openChord(server, stack, options))]
+    : [];
+  const rows = [batchRow, plainRow, flowRow, ...chords];
   for (const { name, tasks: count, fanOut } of rows) {
     await fanOut(Math.ceil(count / WARM_UP_SHARE));
     options.progress(`${name}: warm`);
   }
   for (let round = 0; round < (options.rounds ?? ROUNDS); round++)
     for (const measured of rows) await measure(server, measured, options);
-  const ratio = (above: Measured, below: Measured): number =>
-    median(above.us.map((value, i) => value / (below.us[i] ?? Number.NaN)));
-  const goals: Goal[] = [
-    {
-      name: 'time of a task: batch / plain',
-      measured: ratio(batchRow, plainRow),
-      goal: 1.3,
-      is: 'at most',
-      unit: '',
-    },
-    { name: "BullMQ's flow / batch", measured: ratio(flowRow, batchRow), goal: 8, is: 'at least', unit: '' },
-    {
-      name: "Celery's chord / batch",
-      measured: ratio(chordRow, batchRow),
-      goal: 20,
-      is: 'at least',
-      unit: '',
-    },
-  ];
+  const compared = comparedOf({ batch: batchRow, plain: plainRow, flow: flowRow, chords });
+  const goals = goalsOf(compared);
   const figures = rows.map(({ name, tasks: count, us, redisUs }) => ({
     name,
     tasks: count,
@@ -106,8 +90,40 @@ export const batches: Bench = async (options) => {
   return {
     text: `${table(head, cells)}\n${goalLines(goals)}`,
     data: { redis: server.version, contestants: figures, goals: goalRows(goals) },
+    figures: compared,
   };
 };
+
+interface Rows {
+  readonly batch: Measured;
+  readonly plain: Measured;
+  readonly flow: Measured;
+  readonly chords: readonly Measured[];
+}
+
+function comparedOf({ batch, plain, flow, chords }: Rows): Figure[] {
+  const ratio = (name: string, is: Figure['is'], goal: number, above: Measured, below: Measured): Figure => ({
+    name,
+    unit: '',
+    is,
+    goal,
+    values: ratios(above.us, below.us),
+  });
+  const cost = ({ name, redisUs }: Measured): Figure => ({
+    name: `Redis, ${name.replace('Millrace, ', '')}: a task`,
+    unit: ' µs',
+    is: 'at most',
+    values: redisUs,
+    processorTime: true,
+  });
+  return [
+    ratio('time of a task: batch / plain', 'at most', 1.3, batch, plain),
+    ratio("BullMQ's flow / batch", 'at least', 8, flow, batch),
+    ...chords.map((chord) => ratio("Celery's chord / batch", 'at least', 20, chord, batch)),
+    cost(batch),
+    cost(plain),
+  ];
+}
 
 async function measure(server: BenchRedis, measured: Measured, options: BenchOptions): Promise<void> {
   options.signal.throwIfAborted();

@@ -10,7 +10,17 @@ import { startCluster, type RedisCluster } from '../test/support/cluster.ts';
 import { startRedis, type RedisServer } from '../test/support/redis.ts';
 import { startChild } from './child.ts';
 import type { Contestant } from './contestants.ts';
-import { goalLines, goalRows, median, rounded, shuffled, thousands, type Goal } from './figures.ts';
+import {
+  goalLines,
+  goalRows,
+  goalsOf,
+  median,
+  ratios,
+  rounded,
+  shuffled,
+  thousands,
+  type Figure,
+} from './figures.ts';
 import type { Bench, BenchOptions } from './report.ts';
 import { drainRound, waitReady, type Drain } from './rounds.ts';
 import { pushTasks, verifyResults } from './tasks.ts';
@@ -42,10 +52,12 @@ export const cluster: Bench = async (options) => {
   ].map((one) => (stack.use(one.contestant), one));
   const count = options.rounds ?? ROUNDS;
   const rounds = await measure(entrants, count, options);
-  const goals = goalsOf(rounds);
+  const figures = figuresOf(rounds);
+  const goals = goalsOf(figures);
   return {
     text: `${rows(rounds)}\n${goalLines(goals)}`,
     data: { rounds: count, contestants: Object.fromEntries(rounds), goals: goalRows(goals) },
+    figures,
   };
 };
 
@@ -90,7 +102,7 @@ function entrant(
     },
     contestant: {
       name,
-      child,
+      children: [child],
       ready: async () => (await queues.zcard(queueKeys(queue, result).workers)) === 1,
       fill: (count) => pushTasks(queues, aside, count),
       release: async () => void (await queues.rename(aside, queue)),
@@ -149,18 +161,21 @@ function rows(rounds: Rounds): string {
   );
 }
 
-function goalsOf(rounds: Rounds): Goal[] {
-  const ratio = (name: string): number => {
-    const single = rounds.get(SINGLE) ?? [];
-    const other = rounds.get(name) ?? [];
-    return median(other.map(({ tasksPerSecond }, i) => tasksPerSecond / (single[i]?.tasksPerSecond ?? NaN)));
-  };
-  const goal = (name: string, wanted: number): Goal => ({
+function figuresOf(rounds: Rounds): Figure[] {
+  const of = (name: string, key: keyof Drain): number[] => (rounds.get(name) ?? []).map((one) => one[key]);
+  const rate = (name: string, goal: number): Figure => ({
     name: `${name} / ${SINGLE}`,
-    measured: ratio(name),
-    goal: wanted,
-    is: 'at least',
     unit: '',
+    is: 'at least',
+    goal,
+    values: ratios(of(name, 'tasksPerSecond'), of(SINGLE, 'tasksPerSecond')),
   });
-  return [goal(SAME, 0.9), goal(APART, 0.45)];
+  const cost = (name: string): Figure => ({
+    name: `worker, a task: ${name}`,
+    unit: ' µs',
+    is: 'at most',
+    values: of(name, 'clientUs'),
+    processorTime: true,
+  });
+  return [rate(SAME, 0.9), rate(APART, 0.45), cost(SAME), cost(APART)];
 }

@@ -1,5 +1,5 @@
 /**
- * The ways of working off a queue that are compared. Each is a process of its own that lives as long as the run, so that it is
+ * The ways of working off a queue that are compared. Each has processes of its own that live as long as the run, so that they are
  * warm when it counts, and each gets the whole queue at one instant: the tasks are put where nobody looks and are then let go.
  */
 import { Queue } from 'bullmq';
@@ -12,8 +12,8 @@ import { expectResult, idOf, inBatches, pushTasks, range, verifyResults } from '
 
 export interface Contestant extends AsyncDisposable {
   readonly name: string;
-  readonly child: Child;
-  /** Resolves when its process is waiting for tasks. */
+  readonly children: readonly Child[];
+  /** Whether its processes are waiting for tasks. */
   ready(): Promise<boolean>;
   /** Stores tasks without making them available yet. */
   fill(count: number): Promise<void>;
@@ -32,7 +32,7 @@ export function listAndHash(
   { redis }: BenchRedis,
   queue: string,
   result: string,
-): Omit<Contestant, 'child' | 'ready'> {
+): Omit<Contestant, 'children' | 'ready'> {
   const aside = `${queue}:aside`;
   return {
     name,
@@ -45,19 +45,24 @@ export function listAndHash(
   };
 }
 
-/** Millrace's own worker process, from source, with all that it does for a task. */
-export function millraceWorker(server: BenchRedis, concurrency: number): Contestant {
-  const queue = `millrace-${concurrency}`;
+/** Millrace's own worker processes, from source, with all that they do for a task. */
+export function millraceWorker(server: BenchRedis, concurrency: number, processes = 1): Contestant {
+  const queue = processes === 1 ? `millrace-${concurrency}` : `millrace-${concurrency}x${processes}`;
   const result = `${queue}:result`;
   const module = `${import.meta.dirname}/handler.ts`;
   const retry = { attempts: 5, backoff: { initialMs: 1_000, maxMs: 60_000, jitter: true } };
   const settings = { redis: { url: server.url }, queue, result, module, concurrency, graceMs: 5_000, retry };
-  const child = startChild(workerProgram(settings, queue, process.env));
+  const children = range(0, processes, (i) =>
+    startChild(workerProgram(settings, `${queue}-${i}`, process.env)),
+  );
+  const many = processes === 1 ? '' : `${processes} processes, `;
   return {
-    ...listAndHash(`Millrace, concurrency ${concurrency}`, server, queue, result),
-    child,
-    ready: async () => (await server.redis.zcard(queueKeys(queue, result).workers)) === 1,
-    [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),
+    ...listAndHash(`Millrace, ${many}concurrency ${concurrency}`, server, queue, result),
+    children,
+    ready: async () => (await server.redis.zcard(queueKeys(queue, result).workers)) === processes,
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all(children.map((child) => child[Symbol.asyncDispose]()));
+    },
   };
 }
 
@@ -76,7 +81,7 @@ export function drainer(
   const shared = listAndHash(name, server, queue, result);
   return {
     ...shared,
-    child,
+    children: [child],
     // a word that is sent before it reads waits in the pipe
     ready: () => Promise.resolve(true),
     release: async () => {
@@ -100,7 +105,7 @@ export function bullmq(server: BenchRedis, concurrency: number): Contestant {
   const ids = new Map<string, number>();
   return {
     name,
-    child,
+    children: [child],
     ready: async () => (await jobs.getWorkersCount()) === 1,
     fill: async (count) => {
       await jobs.pause();

@@ -1,4 +1,4 @@
-/** Numbers for people: medians, percentiles, how they are printed, and chance. */
+/** Numbers for people: medians, percentiles, goals, how they are printed, and chance; and those that `all` compares. */
 
 /** The median; NaN of no values. */
 export function median(values: readonly number[]): number {
@@ -56,4 +56,42 @@ export function goalLines(goals: readonly Goal[]): string {
 /** The same for JSON. */
 export function goalRows(goals: readonly Goal[]): object[] {
   return goals.map((goal) => ({ ...goal, measured: rounded(goal.measured), holds: holds(goal) }));
+}
+
+/** A figure that means something in another run too, on another machine: a ratio, processor time, memory, or a count. */
+export interface Figure {
+  /** The same in every commit and the only one of its benchmark: figures of two runs are matched by it. */
+  readonly name: string;
+  readonly unit: '' | '×' | ' µs' | ' ms' | ' MB' | ' bytes' | '/s' | '%';
+  /** Whether higher or lower is better. */
+  readonly is: Goal['is'];
+  readonly goal?: number;
+  /** One for each round; those of a ratio are of what was measured in the same round. Without finite ones it was not measured. */
+  readonly values: readonly number[];
+  /** Processor time, which another machine takes more or less of: compared by the yardstick of its run. */
+  readonly processorTime?: true;
+  /** Simulated or counted, and the same on every machine: even a small change is one. */
+  readonly exact?: true;
+  /** A smaller change counts for nothing, in its unit. */
+  readonly least?: number;
+}
+
+/** A ratio of each round. */
+export function ratios(above: readonly number[], below: readonly number[]): number[] {
+  return above.map((value, round) => value / (below[round] ?? NaN));
+}
+
+/** The figures that have a goal. */
+export function goalsOf(figures: readonly Figure[]): Goal[] {
+  return figures.flatMap(({ name, unit, is, goal, values }) =>
+    goal === undefined ? [] : [{ name, unit, is, goal, measured: median(values) }],
+  );
+}
+
+/** `count` parts of the same length, in order; the last one takes what is left over. */
+export function parts<T>(values: readonly T[], count: number): T[][] {
+  const length = Math.max(1, Math.floor(values.length / count));
+  return Array.from({ length: count }, (_, i) =>
+    values.slice(i * length, i === count - 1 ? undefined : (i + 1) * length),
+  );
 }

@@ -1,7 +1,8 @@
 /**
  * `hostile`: how fast a pool is woken while the same controller has tenants whose Redis is not to be believed: servers that
  * answer anything to every look and to every first command, send messages that are none, flood, or stay silent, and values beside queues that no
- * controller wrote. First without them, then with them. Goal: a wake within 250 ms, and memory within the chart's limit.
+ * controller wrote. First without them, then with them. Goal: a wake within 250 ms, and memory within the chart's limit. A bare
+ * request to scale, sent by this process at the moment of its push, is the floor.
  *
  * All share the machine with the API server; the lying servers share the process of the bench.
  */
@@ -15,12 +16,25 @@ import { MESSAGES, REPLIES, startLyingRedis, type LyingRedis } from '../test/sup
 import { startRedis } from '../test/support/redis.ts';
 import { playDeployments, poolManifest, startWorld, type World } from '../test/support/world.ts';
 import { peakMbOf } from './child.ts';
-import { goalLines, goalRows, percentile, rounded, type Goal } from './figures.ts';
+import {
+  goalLines,
+  goalRows,
+  median,
+  parts,
+  percentile,
+  ratios,
+  rounded,
+  type Figure,
+  type Goal,
+} from './figures.ts';
 import type { Bench } from './report.ts';
 
 const HONEST = 20;
 const WAKES = 60;
 const POLL_MS = 2;
+/** Parts of the wakes, whose ratios are compared. */
+const PARTS = 5;
+const FLOOR = { namespace: 'default', name: 'floor' };
 /** `resources.limits.memory` of the chart. */
 const LIMIT_MB = 256;
 
@@ -29,6 +43,9 @@ interface Row {
   readonly p50: number;
   readonly p99: number;
   readonly peakMb: number;
+  /** Of each wake, and of the bare request to scale that followed it, ms. */
+  readonly tookMs: readonly number[];
+  readonly floorMs: readonly number[];
 }
 
 export const hostile: Bench = async ({ rounds = WAKES, progress, signal }) => {
@@ -41,6 +58,7 @@ export const hostile: Bench = async ({ rounds = WAKES, progress, signal }) => {
   const controller = stack.use(await startController({ kubeconfig: world.server.kubeconfig, program }));
   await controller.leading();
   await createHonest(world);
+  await createFloor(world);
 
   const alone = await wakes(world, controller, 'honest pools alone', rounds, signal);
   progress(`${alone.what}: ${alone.p50} ms (p50), ${alone.p99} ms (p99)`);
@@ -58,8 +76,32 @@ export const hostile: Bench = async ({ rounds = WAKES, progress, signal }) => {
   return {
     text: `${table(['POOLS', 'WAKE P50 MS', 'P99 MS', 'MOST MB'], cells)}\n${goalLines(goals)}`,
     data: { rows, goals: goalRows(goals) },
+    figures: figuresOf(alone, beside),
   };
 };
+
+function figuresOf(alone: Row, beside: Row): Figure[] {
+  const half = (ms: readonly number[]): number[] => parts(ms, PARTS).map(median);
+  const wake = (name: string, { tookMs, floorMs }: Row): Figure => ({
+    name: `push to replicas raised, to a bare request: p50, ${name}`,
+    unit: '×',
+    is: 'at most',
+    values: ratios(half(tookMs), half(floorMs)),
+  });
+  const memory = (name: string, { peakMb }: Row): Figure => ({
+    name: `controller, most memory, ${name}`,
+    unit: ' MB',
+    is: 'at most',
+    values: [peakMb],
+    least: 10,
+  });
+  return [
+    wake(`${HONEST} pools`, alone),
+    wake('beside pools that lie', beside),
+    memory(`${HONEST} pools`, alone),
+    memory('beside pools that lie', beside),
+  ];
+}
 
 const nameOf = (i: number): string => `honest-${i}`;
 
@@ -67,6 +109,14 @@ async function createHonest({ objects, redis }: World): Promise<void> {
   const scaling = { tasksPerReplica: 1, scaleDown: { window: '0s' } };
   for (let i = 0; i < HONEST; i++)
     await objects.create(POOLS, 'default', poolManifest(nameOf(i), redis, { scaling }));
+}
+
+/** A Deployment at zero that belongs to nobody. */
+async function createFloor({ objects }: World): Promise<void> {
+  const labels = { app: FLOOR.name };
+  const template = { metadata: { labels }, spec: { containers: [{ name: 'worker', image: 'worker:1' }] } };
+  const spec = { replicas: 0, selector: { matchLabels: labels }, template };
+  await objects.create(DEPLOYMENTS, FLOOR.namespace, { metadata: { name: FLOOR.name }, spec });
 }
 
 /** Returns how many pools lie. Their values are in a Redis of their own, as it has its hands full with them. */
@@ -113,9 +163,15 @@ async function wakes(
   signal: AbortSignal,
 ): Promise<Row> {
   const redis = server.client();
-  const took: number[] = [];
+  const tookMs: number[] = [];
+  const floorMs: number[] = [];
+  const scaleFloor = async (replicas: number): Promise<void> =>
+    void (await objects.patch(DEPLOYMENTS, FLOOR, { spec: { replicas } }, 'scale'));
   const replicasOf = async (name: string): Promise<number | undefined> =>
     (await objects.get(DEPLOYMENTS, { namespace: 'default', name })).spec?.replicas;
+  const raised = async (name: string): Promise<void> => {
+    while (((await replicasOf(name)) ?? 0) === 0) await sleep(POLL_MS, signal);
+  };
   for (let i = 0; i < rounds; i++) {
     signal.throwIfAborted();
     const name = nameOf(i % HONEST);
@@ -126,14 +182,22 @@ async function wakes(
     await sleep(300 + 400 * Math.random(), signal);
     const pushed = performance.now();
     await redis.lpush(name, 'task');
-    while (((await replicasOf(name)) ?? 0) === 0) await sleep(POLL_MS, signal);
-    took.push(performance.now() - pushed);
+    await raised(name);
+    tookMs.push(performance.now() - pushed);
     await redis.del(name);
+    const asked = performance.now();
+    await redis.lpush(FLOOR.name, 'task');
+    await Promise.all([scaleFloor(1), raised(FLOOR.name)]);
+    floorMs.push(performance.now() - asked);
+    await redis.del(FLOOR.name);
+    await scaleFloor(0);
   }
   return {
     what,
-    p50: rounded(percentile(took, 0.5)),
-    p99: rounded(percentile(took, 0.99)),
+    p50: rounded(percentile(tookMs, 0.5)),
+    p99: rounded(percentile(tookMs, 0.99)),
     peakMb: rounded(peakMbOf(controller.pid) ?? Number.NaN),
+    tookMs,
+    floorMs,
   };
 }

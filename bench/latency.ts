@@ -10,7 +10,18 @@ import type { Redis } from 'ioredis';
 import { table } from '../cli/terminal/table.ts';
 import { openQueue } from '../queue/queue.ts';
 import { bullmq, drainer, millraceWorker } from './contestants.ts';
-import { goalLines, goalRows, median, percentile, rounded, type Goal } from './figures.ts';
+import {
+  goalLines,
+  goalRows,
+  goalsOf,
+  median,
+  parts,
+  percentile,
+  ratios,
+  rounded,
+  type Figure,
+  type Goal,
+} from './figures.ts';
 import { startBenchRedis, type BenchRedis } from './redis.ts';
 import type { Bench } from './report.ts';
 import { waitReady } from './rounds.ts';
@@ -22,6 +33,12 @@ const WARM_UP = 200;
 /** Long enough for a worker to block on Redis again; not a multiple of any timer. */
 const PAUSE_MS = 3.3;
 const FLOOR = 'BRPOP, HSET: the floor';
+const WAITING = 'Millrace, queue.result()';
+const POLLING = 'Millrace, polling';
+const BULLMQ_WAITING = 'BullMQ, job.waitUntilFinished()';
+const BULLMQ_POLLING = 'BullMQ, polling';
+/** Parts of the run, in which everybody had turns: what is compared are ratios within each. */
+const PARTS = 5;
 /** Concurrent reads of a client that polls. */
 const READS_AHEAD = 4;
 
@@ -71,11 +88,11 @@ function millraceClients(server: BenchRedis, stack: AsyncDisposableStack): Clien
   const queue = stack.use(openQueue({ redis: server.url, ...names }));
   return [
     {
-      name: 'Millrace, queue.result()',
+      name: WAITING,
       latenciesMs: [],
       push: async (i) => queue.result(await queue.enqueue({ id: idOf(i), n: i }), { timeoutMs: 10_000 }),
     },
-    pollingClient(server, 'Millrace, polling', names.queue),
+    pollingClient(server, POLLING, names.queue),
   ];
 }
 
@@ -100,7 +117,7 @@ async function bullmqClients(server: BenchRedis, stack: AsyncDisposableStack): P
   await events.waitUntilReady();
   return [
     {
-      name: 'BullMQ, job.waitUntilFinished()',
+      name: BULLMQ_WAITING,
       latenciesMs: [],
       push: async (i) => {
         const job = await queue.add('task', { id: idOf(i), n: i });
@@ -108,7 +125,7 @@ async function bullmqClients(server: BenchRedis, stack: AsyncDisposableStack): P
       },
     },
     {
-      name: 'BullMQ, polling',
+      name: BULLMQ_POLLING,
       latenciesMs: [],
       push: async (i) => {
         const job = await queue.add('task', { id: idOf(i), n: i });
@@ -139,16 +156,41 @@ function report(server: BenchRedis, clients: readonly Client[]): Awaited<ReturnT
     p99Ms: rounded(percentile(latenciesMs, 0.99), 3),
     maxMs: rounded(Math.max(...latenciesMs), 3),
   }));
-  const goals = figures.slice(0, 2).map(({ name, p99Ms }): Goal => ({
+  const compared = figuresOf(clients);
+  const absolute = figures.slice(0, 2).map(({ name, p99Ms }): Goal => ({
     name: `${name}: p99`,
     measured: p99Ms,
     goal: 2,
     is: 'at most',
     unit: ' ms',
   }));
+  const goals = [...goalsOf(compared), ...absolute];
   const rows = figures.map(({ name, pushes, p50Ms, p99Ms, maxMs }) => [name, pushes, p50Ms, p99Ms, maxMs]);
   return {
     text: `${table(['', 'PUSHES', 'P50 MS', 'P99 MS', 'MAX MS'], rows)}\n${goalLines(goals)}`,
     data: { redis: server.version, clients: figures, goals: goalRows(goals) },
+    figures: compared,
   };
+}
+
+function figuresOf(clients: readonly Client[]): Figure[] {
+  const of = (wanted: string, share: number): number[] => {
+    const latenciesMs = clients.find(({ name }) => name === wanted)?.latenciesMs ?? [];
+    return parts(latenciesMs, PARTS).map((some) => percentile(some, share));
+  };
+  const ratio = (name: string, above: string, below: string, share: number, goal?: number): Figure => ({
+    name,
+    unit: '×',
+    is: 'at most',
+    values: ratios(of(above, share), of(below, share)),
+    ...(goal !== undefined && { goal }),
+  });
+  return [
+    ratio('polling, to the floor: p50', POLLING, FLOOR, 0.5, 1.4),
+    ratio('polling, to the floor: p99', POLLING, FLOOR, 0.99, 1.4),
+    ratio("polling, to BullMQ's: p50", POLLING, BULLMQ_POLLING, 0.5, 0.6),
+    ratio('queue.result(), to the floor: p50', WAITING, FLOOR, 0.5),
+    ratio('queue.result(), to the floor: p99', WAITING, FLOOR, 0.99),
+    ratio("queue.result(), to BullMQ's waitUntilFinished(): p50", WAITING, BULLMQ_WAITING, 0.5),
+  ];
 }

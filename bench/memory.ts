@@ -1,29 +1,34 @@
 /**
- * `memory`: what an idle worker (the bundle, run as in the image) holds, whether it grows over many tasks, and what a task in
- * flight costs in Redis compared with one that waits.
+ * `memory`: what a worker (the bundle, run as in the image) takes to start and holds while it is idle, whether it grows over many
+ * tasks, and what a task in flight costs in Redis compared with one that waits.
  *
  * Resident memory counts the pages of Node's own file too, which all workers of a machine share; what one more worker costs
  * is the private part. Both are told.
  */
-import { execFile } from 'node:child_process';
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { stripTypeScriptTypes } from 'node:module';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
-import { bundleLaunched } from '../scripts/bundle.ts';
 import { workerProgram, type WorkerSettings } from '../cli/dev/worker-program.ts';
 import { queueKeys } from '../queue/keys.ts';
-import { memoryOf, startChild, type Child, type ProcessMemory } from './child.ts';
-import { goalLines, goalRows, median, rounded, thousands, type Goal } from './figures.ts';
+import { startChild, type Child, type ProcessMemory } from './child.ts';
+import {
+  goalLines,
+  goalRows,
+  goalsOf,
+  median,
+  parts,
+  ratios,
+  rounded,
+  thousands,
+  type Figure,
+  type Goal,
+} from './figures.ts';
 import { startBenchRedis, type BenchRedis } from './redis.ts';
 import type { Bench, BenchOptions } from './report.ts';
 import { pushTasks } from './tasks.ts';
+import { prepareWorkerBundle, type WorkerBundle } from './worker-bundle.ts';
+import { look, measureStarts, type Starts } from './worker-start.ts';
 
 const TASKS = 1_000_000;
 const CHUNKS = 20;
-const IDLE_MS = 5_000;
 /** The maximum concurrency of a worker. */
 const IN_FLIGHT = 10_000;
 const POLL_MS = 20;
@@ -33,13 +38,16 @@ const WORKER = 'memory';
 const NAMES = { queue: 'memory', result: 'memory:result' };
 
 export const memory: Bench = async (options) => {
-  await using server = await startBenchRedis(options.progress);
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await startBenchRedis(options.progress));
   options.progress('bundling the worker');
-  await bundleLaunched();
-  const growth = await measureGrowth(server, options);
+  const bundle = await prepareWorkerBundle(stack);
+  const starts = await measureStarts(server, bundle, options);
+  const growth = await measureGrowth(server, bundle, options);
   const perTask = await measureInFlight(server);
+  const figures = figuresOf(starts, growth, perTask);
   const goals: Goal[] = [
-    { name: 'idle worker', measured: growth.idle.residentMb, goal: 60, is: 'at most', unit: ' MB' },
+    ...goalsOf(figures),
     // garbage that is not collected yet is no growth
     {
       name: 'growth, second half of the tasks',
@@ -49,55 +57,72 @@ export const memory: Bench = async (options) => {
       unit: ' MB',
     },
   ];
+  const { workerMs, nodeMs, idle } = starts;
   const lines = [
-    `idle worker: ${inWords(growth.idle)}; after ${thousands(growth.tasks)} tasks: ${inWords(growth.last)}`,
+    `processor time until the first task, ms: ${rounded(median(workerMs), 3)}; of a Node that runs nothing: ${rounded(median(nodeMs), 3)}`,
+    `idle worker: ${inWords(middleOf(idle))}; after ${thousands(growth.tasks)} tasks: ${inWords(growth.last)}`,
     `resident after each ${thousands(growth.tasks / CHUNKS)} tasks, MB: ${growth.courseMb.map(Math.round).join(' ')}`,
     `Redis memory: ${perTask.waitingBytes} bytes for a task of ${perTask.taskBytes} bytes that waits, ${perTask.inFlightBytes} in flight`,
   ];
   return {
     text: `${lines.join('\n')}\n\n${goalLines(goals)}`,
-    data: { redis: server.version, ...growth, redisBytesPerTask: perTask, goals: goalRows(goals) },
+    data: { redis: server.version, starts, ...growth, redisBytesPerTask: perTask, goals: goalRows(goals) },
+    figures,
   };
 };
+
+function figuresOf({ workerMs, nodeMs, idle }: Starts, growth: Growth, perTask: PerTask): Figure[] {
+  const most = (
+    name: string,
+    unit: Figure['unit'],
+    values: number[],
+    more: Partial<Figure> = {},
+  ): Figure => ({
+    name,
+    unit,
+    is: 'at most',
+    values,
+    ...more,
+  });
+  return [
+    most('processor time from start to first task', ' ms', workerMs, { goal: 60, processorTime: true }),
+    most('the same, to that of a Node that runs nothing', '×', ratios(workerMs, nodeMs)),
+    most(
+      'idle worker, resident',
+      ' MB',
+      idle.map(({ residentMb }) => residentMb),
+      { goal: 52 },
+    ),
+    most(
+      'idle worker, its own',
+      ' MB',
+      idle.map(({ privateMb }) => privateMb),
+      { goal: 12 },
+    ),
+    most('busy worker, resident', ' MB', parts(growth.courseMb.slice(CHUNKS / 2), 5).map(median), {
+      least: 5,
+    }),
+    most('Redis, a task that waits', ' bytes', [perTask.waitingBytes]),
+    most('Redis, a task in flight', ' bytes', [perTask.inFlightBytes]),
+  ];
+}
+
+function middleOf(all: readonly ProcessMemory[]): ProcessMemory {
+  const of = (key: keyof ProcessMemory): number => median(all.map((one) => one[key]));
+  return { residentMb: of('residentMb'), privateMb: of('privateMb') };
+}
 
 function inWords({ residentMb, privateMb }: ProcessMemory): string {
   return `${rounded(residentMb, 3)} MB (${rounded(privateMb, 3)} MB of it private)`;
 }
 
-const settingsOf = (server: BenchRedis, module: string, concurrency: number): WorkerSettings => ({
+const settingsOf = (server: BenchRedis, concurrency: number): WorkerSettings => ({
   redis: { url: server.url },
   ...NAMES,
-  module,
   concurrency,
   graceMs: 1_000,
   retry: { attempts: 5, backoff: { initialMs: 1_000, maxMs: 60_000, jitter: true } },
 });
-
-/** The bundle with the flags of the image, and with the compiled code that the build of the image keeps. */
-async function startBundle(server: BenchRedis, stack: AsyncDisposableStack): Promise<Child> {
-  const root = `${import.meta.dirname}/..`;
-  const entryPoint = /^ENTRYPOINT (\[.*\])$/m.exec(
-    await readFile(`${root}/images/worker.Dockerfile`, 'utf8'),
-  );
-  const command = JSON.parse(entryPoint?.[1] ?? '[]') as string[];
-  // behind the container's first process
-  const flags = command.slice(command.indexOf('node') + 1);
-  const folder = await mkdtemp(join(tmpdir(), 'millrace-bench-'));
-  stack.defer(() => rm(folder, { recursive: true, force: true }));
-  // the handler as JavaScript: Node's TypeScript support would weigh more than the worker
-  const module = join(folder, 'handler.mjs');
-  await writeFile(module, stripTypeScriptTypes(await readFile(`${import.meta.dirname}/handler.ts`, 'utf8')));
-  await mkdir(join(folder, 'compiled'));
-  await copyFile(`${root}/dist/bundle/worker.body.js`, join(folder, 'worker.body.js'));
-  await copyFile(`${root}/dist/bundle/worker.launch.js`, join(folder, 'worker.js'));
-  await copyFile(`${root}/dist/bundle/worker.warm-up.js`, join(folder, 'warm-up.js'));
-  const options = flags.slice(0, -1);
-  const args = [...options, join(folder, 'worker.js')];
-  const own = workerProgram(settingsOf(server, module, 100), WORKER, process.env).env;
-  const env = { ...own, NODE_COMPILE_CACHE: join(folder, 'cache') };
-  await promisify(execFile)(process.execPath, [...options, join(folder, 'warm-up.js')]);
-  return stack.use(startChild({ args, env }));
-}
 
 async function until(what: string, child: Child, holds: () => Promise<boolean>): Promise<void> {
   const started = performance.now();
@@ -109,22 +134,16 @@ async function until(what: string, child: Child, holds: () => Promise<boolean>):
   }
 }
 
-function look({ pid }: Child): ProcessMemory {
-  const found = memoryOf(pid);
-  if (found === undefined)
-    throw new Error('the memory of a process is read from /proc, which this system lacks');
-  return found;
-}
-
-async function measureGrowth(server: BenchRedis, options: BenchOptions): Promise<Growth> {
-  await using stack = new AsyncDisposableStack();
+async function measureGrowth(
+  server: BenchRedis,
+  bundle: WorkerBundle,
+  options: BenchOptions,
+): Promise<Growth> {
   const { redis } = server;
   const tasks = options.tasks ?? TASKS;
   const keys = queueKeys(NAMES.queue, NAMES.result);
-  const child = await startBundle(server, stack);
+  await using child = startChild(await bundle.program(settingsOf(server, 100), WORKER, 'handler.ts'));
   await until('the worker is registered', child, async () => (await redis.zcard(keys.workers)) === 1);
-  await delay(IDLE_MS, undefined, { signal: options.signal });
-  const idle = look(child);
   const courseMb: number[] = [];
   for (let chunk = 1; chunk <= CHUNKS; chunk++) {
     const looks: number[] = [];
@@ -144,12 +163,11 @@ async function measureGrowth(server: BenchRedis, options: BenchOptions): Promise
   const half = CHUNKS / 2;
   // the first half warms up compilers and heap; then the beginning and the end of the second half are compared
   const grownMb = median(courseMb.slice(-half / 2)) - median(courseMb.slice(half, -half / 2));
-  return { tasks, idle, last: look(child), grownMb: rounded(grownMb), courseMb };
+  return { tasks, last: look(child), grownMb: rounded(grownMb), courseMb };
 }
 
 interface Growth {
   readonly tasks: number;
-  readonly idle: ProcessMemory;
   readonly last: ProcessMemory;
   readonly grownMb: number;
   readonly courseMb: readonly number[];
@@ -170,7 +188,9 @@ async function measureInFlight(server: BenchRedis): Promise<PerTask> {
   const waiting = await bytes(keys.queue);
   const taskBytes = Buffer.concat(await redis.lrangeBuffer(keys.queue, 0, -1)).length;
   const module = `${import.meta.dirname}/handler-patient.ts`;
-  await using child = startChild(workerProgram(settingsOf(server, module, IN_FLIGHT), WORKER, process.env));
+  await using child = startChild(
+    workerProgram({ ...settingsOf(server, IN_FLIGHT), module }, WORKER, process.env),
+  );
   await until(
     'all are in flight',
     child,

@@ -66,7 +66,7 @@ export async function pythonLibrary(
   let count = 0;
   return {
     name: `${title}, ${processes} process${processes === 1 ? '' : 'es'}`,
-    child,
+    children: [child],
     ready: async () => Number(await redis.get(`ready:${name}`)) >= (name === 'celery' ? 1 : processes),
     fill: async (tasks) => {
       count = tasks;

@@ -9,6 +9,7 @@ import { cases, type Case } from '../simulate/cases.ts';
 import { ALLOWED_LATE, compare } from '../simulate/compare.ts';
 import type { Figures } from '../simulate/figures.ts';
 import { table } from '../cli/terminal/table.ts';
+import type { Figure } from './figures.ts';
 import type { Bench } from './report.ts';
 
 interface Row {
@@ -38,8 +39,33 @@ export const robustness: Bench = async ({ progress, signal, seeds }) => {
       }
   const worse = rows.filter((row) => row.worse).length;
   const text = `${table(HEAD, rows.map(cells))}\n${worse} of ${rows.length} are later than the better of Knative and a fixed pool, and later than ${100 * ALLOWED_LATE} %\n`;
-  return { text, data: { rows, worse } };
+  return { text, data: { rows, worse }, figures: figuresOf(rows) };
 };
+
+/** Of each kind of load: one that gets better may not hide one that gets worse. */
+function figuresOf(rows: readonly Row[]): Figure[] {
+  const shared = { unit: '', is: 'at most', exact: true } as const;
+  const kinds = Map.groupBy(rows, ({ kind }) => kind);
+  const mean = (some: readonly Row[], of: (row: Row) => number): number =>
+    some.reduce((sum, row) => sum + of(row), 0) / some.length;
+  return [
+    {
+      ...shared,
+      name: 'later than the better of Knative and a fixed pool',
+      values: [rows.filter(({ worse }) => worse).length],
+    },
+    ...[...kinds].flatMap(([kind, some]): Figure[] => [
+      { ...shared, name: `${kind}: mean cost`, values: [mean(some, ({ millrace }) => millrace.cost)] },
+      {
+        ...shared,
+        name: `${kind}: mean late`,
+        unit: '%',
+        values: [100 * mean(some, ({ millrace }) => millrace.over)],
+        least: 0.1,
+      },
+    ]),
+  ];
+}
 
 function judged(kind: string, load: Case, seed: number): Row {
   const { targetMs, maxReplicas, slots, startMs, startVariation } = load;

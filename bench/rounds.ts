@@ -11,6 +11,7 @@ export interface Drain {
   readonly tasksPerSecond: number;
   /** CPU time per task, µs: independent of other load on the machine. */
   readonly redisUs: number;
+  /** Of all processes of the contestant. */
   readonly clientUs: number;
   /** Share of the time in which the server's CPU was busy. */
   readonly redisBusy: number;
@@ -23,7 +24,7 @@ const STUCK_TIMEOUT_MS = 30_000;
 /** Resolves when the contestant's process is ready; rejects when `signal` aborts. */
 export async function waitReady(contestant: Contestant, signal: AbortSignal): Promise<void> {
   for (let waited = 0; !(await contestant.ready()); waited += POLL_MS) {
-    await contestant.child.expectAlive();
+    await expectAlive(contestant);
     if (waited > STUCK_TIMEOUT_MS) throw new Error(`${contestant.name} does not start`);
     await delay(POLL_MS, undefined, { signal });
   }
@@ -37,12 +38,12 @@ export async function drainRound(
 ): Promise<Drain> {
   await contestant.fill(count);
   const redisBefore = await server.cpuMs();
-  const clientBefore = cpuMsOf(contestant.child.pid) ?? NaN;
+  const clientBefore = clientCpuMs(contestant);
   const started = performance.now();
   await contestant.release();
   await untilDone(contestant, count);
   const tookMs = performance.now() - started;
-  const clientMs = (cpuMsOf(contestant.child.pid) ?? NaN) - clientBefore;
+  const clientMs = clientCpuMs(contestant) - clientBefore;
   const redisMs = (await server.cpuMs()) - redisBefore;
   await contestant.verify(count);
   await contestant.clear();
@@ -52,6 +53,14 @@ export async function drainRound(
     clientUs: (1_000 * clientMs) / count,
     redisBusy: redisMs / tookMs,
   };
+}
+
+async function expectAlive({ children }: Contestant): Promise<void> {
+  for (const child of children) await child.expectAlive();
+}
+
+function clientCpuMs({ children }: Contestant): number {
+  return children.reduce((sum, { pid }) => sum + (cpuMsOf(pid) ?? NaN), 0);
 }
 
 async function untilDone(contestant: Contestant, count: number): Promise<void> {
@@ -65,7 +74,7 @@ async function untilDone(contestant: Contestant, count: number): Promise<void> {
     last = done;
     if (now - moved > STUCK_TIMEOUT_MS)
       throw new Error(`${contestant.name} is stuck at ${done} of ${count} tasks`);
-    await contestant.child.expectAlive();
+    await expectAlive(contestant);
     await delay(POLL_MS);
   }
 }

@@ -1,6 +1,7 @@
 /**
  * `sources`: a pool with a source beside one with a queue of Millrace, on the controller's sampler and one Redis, in turns: how long
- * from a push to an empty queue until the sample that shows it, and what a read costs Redis and the controller.
+ * from a push to an empty queue until the sample that shows it, and what a read costs Redis and the controller. Two connections
+ * that only track a list and read its length are the floor.
  *
  * The push is the command that the library sends, and not its client, which takes its own time.
  */
@@ -14,12 +15,26 @@ import { queueKeys, type QueueKeys } from '../queue/keys.ts';
 import { defineScripts } from '../queue/scripts/scripts.ts';
 import { sourceOf } from '../queue/sources/sources.ts';
 import type { Source } from '../queue/sources/source.ts';
-import { goalLines, goalRows, median, percentile, rounded, type Goal } from './figures.ts';
+import {
+  goalLines,
+  goalRows,
+  goalsOf,
+  median,
+  parts,
+  percentile,
+  ratios,
+  rounded,
+  type Figure,
+} from './figures.ts';
 import { startBenchRedis, type BenchRedis } from './redis.ts';
 import type { Bench, BenchOptions } from './report.ts';
+import { openTrackingFloor } from './tracking-floor.ts';
 
 const ROUNDS = 200;
 const READS = 2_000;
+/** Parts of the wakes and of the reads: what is compared is a value of each. */
+const PARTS = 5;
+const FLOOR = 'the floor';
 const STUCK_TIMEOUT_MS = 10_000;
 
 interface Contestant {
@@ -36,33 +51,67 @@ export const sources: Bench = async (options) => {
   const wakes = await measureWakes(server, contestants, options);
   const costs = await measureReads(server, contestants, options);
   const rows = contestants.map(({ name }) => {
-    const [ms, cost] = [wakes.get(name) ?? [], costs.get(name)];
-    const [half, most] = [median(ms), percentile(ms, 0.95)].map((value) => rounded(value, 3));
-    return { name, medianMs: half, p95Ms: most, redisUs: cost?.redisUs, controllerUs: cost?.controllerUs };
+    const cost = costs.get(name);
+    const [redisUs, controllerUs] = [cost?.redisUs, cost?.controllerUs].map((values = []) =>
+      rounded(median(values), 3),
+    );
+    return { name, ...summary(wakes.get(name) ?? []), redisUs, controllerUs };
   });
-  const [own, ...others] = rows;
-  const goals = others.map(({ name, medianMs = NaN }): Goal => ({
-    name: `push to sample, ${name} to a queue of Millrace`,
-    measured: medianMs / (own?.medianMs ?? NaN),
-    goal: 1.2,
-    is: 'at most',
-    unit: '×',
-  }));
+  const floor = {
+    name: FLOOR,
+    ...summary(wakes.get(FLOOR) ?? []),
+    redisUs: undefined,
+    controllerUs: undefined,
+  };
+  const all = [...rows, floor];
+  const figures = figuresOf(contestants, wakes, costs);
+  const goals = goalsOf(figures);
   const head = ['', 'PUSH TO SAMPLE, MS', 'P95', 'REDIS, µS A READ', 'CONTROLLER, µS A READ'];
   return {
     text: `${table(
       head,
-      rows.map(({ name, medianMs, p95Ms, redisUs, controllerUs }) => [
+      all.map(({ name, medianMs, p95Ms, redisUs, controllerUs }) => [
         name,
-        medianMs ?? '-',
-        p95Ms ?? '-',
+        medianMs,
+        p95Ms,
         redisUs ?? '-',
         controllerUs ?? '-',
       ]),
     )}\n${goalLines(goals)}`,
-    data: { redis: server.version, rows, goals: goalRows(goals) },
+    data: { redis: server.version, rows: all, goals: goalRows(goals) },
+    figures,
   };
 };
+
+function summary(ms: readonly number[]): { readonly medianMs: number; readonly p95Ms: number } {
+  return { medianMs: rounded(median(ms), 3), p95Ms: rounded(percentile(ms, 0.95), 3) };
+}
+
+function figuresOf(contestants: readonly Contestant[], wakes: Wakes, costs: Costs): Figure[] {
+  const [own, ...others] = contestants.map(({ name }) => name);
+  const medians = (name = ''): number[] => parts(wakes.get(name) ?? [], PARTS).map(median);
+  const figure = (name: string, values: number[], more: Partial<Figure>): Figure => ({
+    name,
+    unit: '×',
+    is: 'at most',
+    values,
+    ...more,
+  });
+  const cost = (name: string, values: number[] = []): Figure =>
+    figure(name, values, { unit: ' µs', processorTime: true });
+  return [
+    ...others.map((name) =>
+      figure(`push to sample, ${name} to a queue of Millrace`, ratios(medians(name), medians(own)), {
+        goal: 1.2,
+      }),
+    ),
+    figure('push to sample, a queue of Millrace to the floor', ratios(medians(own), medians(FLOOR)), {}),
+    ...contestants.flatMap(({ name }) => [
+      cost(`Redis, a read of ${name}`, costs.get(name)?.redisUs),
+      cost(`controller, a read of ${name}`, costs.get(name)?.controllerUs),
+    ]),
+  ];
+}
 
 /** Each with the keys that its library leaves when its queue is empty. */
 async function prepare({ redis }: BenchRedis): Promise<readonly Contestant[]> {
@@ -86,11 +135,13 @@ async function prepare({ redis }: BenchRedis): Promise<readonly Contestant[]> {
 }
 
 /** ms from a push to its sample, by name. */
+type Wakes = ReadonlyMap<string, readonly number[]>;
+
 async function measureWakes(
   server: BenchRedis,
   contestants: readonly Contestant[],
   { rounds = ROUNDS, signal, progress }: BenchOptions,
-): Promise<ReadonlyMap<string, readonly number[]>> {
+): Promise<Wakes> {
   const seen = new Map<string, () => void>();
   await using sampler: Sampler = createSampler({
     address: { url: server.url },
@@ -105,6 +156,8 @@ async function measureWakes(
     sampler.setActive(name, false, 0);
   }
   await until(() => sampler.wakeMode === WakeMode.Tracking);
+  await using floor = await openTrackingFloor(server);
+  const floorMs: number[] = [];
   const found = new Map<string, number[]>(contestants.map(({ name }) => [name, []]));
   for (let round = 0; round < rounds; round++) {
     for (const { name, list } of contestants) {
@@ -123,9 +176,11 @@ async function measureWakes(
       await until(() => isEmpty(sampler, name));
       sampler.setActive(name, false, 0);
     }
+    await delay(20);
+    floorMs.push(await floor.push('floor'));
     if ((round + 1) % 50 === 0) progress(`${round + 1} of ${rounds} wakes of each`);
   }
-  return found;
+  return found.set(FLOOR, floorMs);
 }
 
 function isEmpty(sampler: Sampler, name: string): boolean {
@@ -142,12 +197,14 @@ async function until(holds: () => boolean): Promise<void> {
   }
 }
 
-/** CPU time of one read, µs: of Redis and of this process. */
+/** CPU time of one read, µs: of Redis and of this process, in each part. */
+type Costs = ReadonlyMap<string, { readonly redisUs: number[]; readonly controllerUs: number[] }>;
+
 async function measureReads(
   server: BenchRedis,
   contestants: readonly Contestant[],
   { signal, progress }: BenchOptions,
-): Promise<ReadonlyMap<string, { readonly redisUs: number; readonly controllerUs: number }>> {
+): Promise<Costs> {
   const { redis } = server;
   const scripted = defineScripts(redis);
   const reading: ReadOptions = {
@@ -161,17 +218,20 @@ async function measureReads(
       : readQueues(reading, [keys], 0));
     if (sampled.kind === 'unknown') throw new Error(`${name} could not be read: ${sampled.why}`);
   };
-  const costs = new Map<string, { redisUs: number; controllerUs: number }>();
+  const costs = new Map<string, { redisUs: number[]; controllerUs: number[] }>();
   for (const one of contestants) {
     signal.throwIfAborted();
     for (let i = 0; i < READS / 10; i++) await read(one);
-    const [redisBefore, before] = [await server.cpuMs(), process.cpuUsage()];
-    for (let i = 0; i < READS; i++) await read(one);
-    const { user, system } = process.cpuUsage(before);
-    costs.set(one.name, {
-      redisUs: rounded((1e3 * ((await server.cpuMs()) - redisBefore)) / READS, 3),
-      controllerUs: rounded((user + system) / READS, 3),
-    });
+    const cost: { redisUs: number[]; controllerUs: number[] } = { redisUs: [], controllerUs: [] };
+    const each = READS / PARTS;
+    for (let part = 0; part < PARTS; part++) {
+      const [redisBefore, before] = [await server.cpuMs(), process.cpuUsage()];
+      for (let i = 0; i < each; i++) await read(one);
+      const { user, system } = process.cpuUsage(before);
+      cost.redisUs.push((1e3 * ((await server.cpuMs()) - redisBefore)) / each);
+      cost.controllerUs.push((user + system) / each);
+    }
+    costs.set(one.name, cost);
     progress(`${READS} reads of ${one.name}`);
   }
   return costs;

@@ -1,10 +1,11 @@
 /**
- * `throughput`: how many no-op tasks a second one worker process works off, each result stored, against BullMQ, against a
- * plain client, and against what Redis can do at all; without and with an append-only file (fsync every second).
+ * `throughput`: how many no-op tasks a second one worker process works off, and two on the same queue, each result stored,
+ * against BullMQ, against a plain client, and against what Redis can do at all; without and with an append-only file (fsync every
+ * second).
  */
 import { table } from '../cli/terminal/table.ts';
 import { bullmq, drainer, millraceWorker, type Contestant } from './contestants.ts';
-import { goalLines, goalRows, median, rounded, thousands, type Goal } from './figures.ts';
+import { goalLines, goalRows, goalsOf, median, ratios, rounded, thousands, type Figure } from './figures.ts';
 import { startBenchRedis, type BenchRedis } from './redis.ts';
 import type { Bench, BenchOptions } from './report.ts';
 import { drainRound, waitReady, type Drain } from './rounds.ts';
@@ -16,6 +17,7 @@ const FEWEST_TASKS = 2_000;
 
 const MILLRACE_1 = 'Millrace, concurrency 1';
 const MILLRACE_100 = 'Millrace, concurrency 100';
+const TWO = 'Millrace, 2 processes, concurrency 100';
 const BULLMQ_1 = 'BullMQ, concurrency 1';
 const BULLMQ_100 = 'BullMQ, concurrency 100';
 const PLAIN = 'RPOP, HSET one by one';
@@ -31,6 +33,7 @@ export const throughput: Bench = async (options) => {
   const contestants = [
     millraceWorker(server, 1),
     millraceWorker(server, 100),
+    millraceWorker(server, 100, 2),
     bullmq(server, 1),
     bullmq(server, 100),
     drainer(server, PLAIN, 'client-plain.ts'),
@@ -38,7 +41,8 @@ export const throughput: Bench = async (options) => {
   ].map((contestant) => stack.use(contestant));
   const count = options.rounds ?? ROUNDS;
   const rounds = await measure(server, contestants, count, options);
-  const goals = goalsOf(rounds);
+  const figures = figuresOf(rounds);
+  const goals = goalsOf(figures);
   return {
     text: `${rows(rounds)}\n${goalLines(goals)}`,
     data: {
@@ -52,6 +56,7 @@ export const throughput: Bench = async (options) => {
       ),
       goals: goalRows(goals),
     },
+    figures,
   };
 };
 
@@ -117,23 +122,36 @@ function rows(rounds: Rounds): string {
   );
 }
 
-function goalsOf(rounds: Rounds): Goal[] {
-  const of = (name: string, aof: boolean): number[] =>
-    (rounds.get(name)?.[aof ? 'withAof' : 'without'] ?? []).map((one) => one.tasksPerSecond);
-  const ratio = (above: readonly number[], below: readonly number[]): number =>
-    median(above.map((value, round) => value / (below[round] ?? NaN)));
-  const goal = (name: string, measured: number, wanted: number): Goal => ({
+function figuresOf(rounds: Rounds): Figure[] {
+  const of = (name: string, key: keyof Drain = 'tasksPerSecond', aof = false): number[] =>
+    (rounds.get(name)?.[aof ? 'withAof' : 'without'] ?? []).map((one) => one[key]);
+  const ratio = (name: string, above: number[], below: number[], goal?: number): Figure => ({
     name,
-    measured,
-    goal: wanted,
-    is: 'at least',
     unit: '',
+    is: 'at least',
+    values: ratios(above, below),
+    ...(goal !== undefined && { goal }),
   });
+  const cost = (name: string, values: number[]): Figure => ({
+    name,
+    unit: ' µs',
+    is: 'at most',
+    values,
+    processorTime: true,
+  });
+  const withAof = (name: string): number[] => of(name, 'tasksPerSecond', true);
   return [
-    goal('Millrace / BullMQ at concurrency 100', ratio(of(MILLRACE_100, false), of(BULLMQ_100, false)), 12),
-    goal('Millrace / BullMQ at concurrency 1', ratio(of(MILLRACE_1, false), of(BULLMQ_1, false)), 2.5),
-    goal('Millrace at concurrency 100 / limit', ratio(of(MILLRACE_100, false), of(LIMIT, false)), 1 / 3),
-    goal('with AOF / without, concurrency 100', ratio(of(MILLRACE_100, true), of(MILLRACE_100, false)), 0.7),
-    goal('with AOF / without, concurrency 1', ratio(of(MILLRACE_1, true), of(MILLRACE_1, false)), 0.7),
+    ratio('Millrace / BullMQ at concurrency 100', of(MILLRACE_100), of(BULLMQ_100), 16),
+    ratio('Millrace / BullMQ at concurrency 1', of(MILLRACE_1), of(BULLMQ_1), 2.5),
+    ratio('Millrace at concurrency 100 / limit', of(MILLRACE_100), of(LIMIT), 0.8),
+    ratio('Millrace at concurrency 1 / limit', of(MILLRACE_1), of(LIMIT)),
+    ratio('two worker processes on one Redis / limit', of(TWO), of(LIMIT), 0.95),
+    ratio('with AOF / without, concurrency 100', withAof(MILLRACE_100), of(MILLRACE_100), 0.7),
+    ratio('with AOF / without, concurrency 1', withAof(MILLRACE_1), of(MILLRACE_1), 0.7),
+    cost('worker, a task at concurrency 100', of(MILLRACE_100, 'clientUs')),
+    cost('worker, a task at concurrency 1', of(MILLRACE_1, 'clientUs')),
+    cost('Redis, a task at concurrency 100', of(MILLRACE_100, 'redisUs')),
+    cost('Redis, a task at concurrency 1', of(MILLRACE_1, 'redisUs')),
+    cost('two worker processes, a task', of(TWO, 'clientUs')),
   ];
 }

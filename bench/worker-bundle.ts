@@ -1,0 +1,56 @@
+/** The worker as in its image: the bundle, with the image's flags and the compiled code that the image's build keeps. */
+import { execFile } from 'node:child_process';
+import { copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { stripTypeScriptTypes } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { workerProgram, type WorkerSettings } from '../cli/dev/worker-program.ts';
+import { bundleLaunched } from '../scripts/bundle.ts';
+import type { ChildOptions } from './child.ts';
+
+const root = join(import.meta.dirname, '..');
+
+export interface WorkerBundle {
+  /** Node's own, such as the size of its young generation. */
+  readonly flags: readonly string[];
+  /**
+   * The program of a worker. `handler` is a file of this folder; it is run as JavaScript, because Node's TypeScript support would
+   * weigh more than the worker.
+   */
+  program(settings: WorkerSettings, id: string, handler: string): Promise<ChildOptions>;
+}
+
+export async function prepareWorkerBundle(stack: AsyncDisposableStack): Promise<WorkerBundle> {
+  await bundleLaunched();
+  const dockerfile = await readFile(join(root, 'images/worker.Dockerfile'), 'utf8');
+  const entryPoint = /^ENTRYPOINT (\[.*\])$/m.exec(dockerfile);
+  const command = JSON.parse(entryPoint?.[1] ?? '[]') as string[];
+  // behind the container's first process
+  const flags = command.slice(command.indexOf('node') + 1, -1);
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-bench-'));
+  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  await mkdir(join(folder, 'compiled'));
+  await copyFile(join(root, 'dist/bundle/worker.body.js'), join(folder, 'worker.body.js'));
+  await copyFile(join(root, 'dist/bundle/worker.launch.js'), join(folder, 'worker.js'));
+  await copyFile(join(root, 'dist/bundle/worker.warm-up.js'), join(folder, 'warm-up.js'));
+  const args = [...flags, join(folder, 'worker.js')];
+  const cache = { NODE_COMPILE_CACHE: join(folder, 'cache') };
+  await promisify(execFile)(process.execPath, [...flags, join(folder, 'warm-up.js')], {
+    env: { ...process.env, ...cache },
+  });
+  if ((await stat(join(folder, 'compiled/worker'))).size === 0)
+    throw new Error('the build of the image would keep no compiled code of the worker');
+  return {
+    flags,
+    program: async (settings, id, handler) => {
+      const module = join(folder, handler.replace(/\.ts$/, '.mjs'));
+      await writeFile(
+        module,
+        stripTypeScriptTypes(await readFile(join(import.meta.dirname, handler), 'utf8')),
+      );
+      const { env } = workerProgram({ ...settings, module }, id, process.env);
+      return { args, env: { ...env, ...cache } };
+    },
+  };
+}
