@@ -39,11 +39,14 @@ export interface Compared {
   readonly kept: number | undefined;
   /** Up to this, either way, it is the same. */
   readonly within?: number;
+  /** The rounds spread too much for a difference of a quarter to be seen. */
+  readonly blurred?: boolean;
 }
 
 /** Smallest share of the kept value that is a difference. */
 const LEAST_SHARE = 0.05;
 const LEAST_EXACT_SHARE = 0.01;
+const BLURRED_SHARE = 0.25;
 /** Of a median's standard error to a mean's, in large samples of a normal distribution. */
 const MEDIAN_TO_MEAN = Math.sqrt(Math.PI / 2);
 
@@ -80,10 +83,12 @@ function compareFigures(bench: string, now: Figure, before: Figure, factor: numb
   const others = now.processorTime ? before.values.map((value) => value * factor) : before.values;
   const [nowMedian, keptMedian] = [median(now.values), median(others)];
   const share = now.exact ? LEAST_EXACT_SHARE : LEAST_SHARE;
-  const within = Math.max(share * Math.abs(keptMedian), now.least ?? 0, explained(now.values, others));
+  const spread = explained(now.values, others);
+  const within = Math.max(share * Math.abs(keptMedian), now.least ?? 0, spread);
   const worseBy = now.is === 'at most' ? nowMedian - keptMedian : keptMedian - nowMedian;
   const verdict = worseBy > within ? Verdict.Worse : worseBy < -within ? Verdict.Better : Verdict.Same;
-  return { ...head(bench, now), verdict, now: nowMedian, kept: keptMedian, within };
+  const blurred = spread > BLURRED_SHARE * Math.abs(keptMedian);
+  return { ...head(bench, now), verdict, now: nowMedian, kept: keptMedian, within, blurred };
 }
 
 /** The difference of the medians that the spread of the rounds explains; 0 without any round to spare. */

@@ -59,11 +59,16 @@ export function summaryLines(rows: readonly Compared[], keptName: string): strin
   const counted = (some: readonly Compared[], what: string): string =>
     some.length === 0 ? '' : `${some.length === 1 ? '1 figure is' : `${some.length} figures are`} ${what}`;
   const [worse, better, same] = [of(Verdict.Worse), of(Verdict.Better), of(Verdict.Same)];
+  const blurred = rows.filter((row) => row.blurred);
   const lines = [
     counted(same, `the same as in ${keptName}\n`),
     counted(better, `better than in ${keptName}:\n${named(better)}`),
     counted(of(Verdict.OnlyNow), `only in this run:\n${named(of(Verdict.OnlyNow))}`),
     counted(of(Verdict.OnlyKept), `only in ${keptName}:\n${named(of(Verdict.OnlyKept))}`),
+    counted(
+      blurred,
+      'measured with rounds that spread too much for a difference of a quarter to be seen: is this machine quiet?\n',
+    ),
     worse.length === 0
       ? 'no figure is worse\n'
       : counted(
