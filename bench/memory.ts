@@ -86,7 +86,7 @@ function figuresOf({ workerMs, nodeMs, idle }: Starts, growth: Growth, perTask: 
   });
   return [
     most('processor time from start to first task', ' ms', workerMs, { goal: 60, processorTime: true }),
-    most('the same, to that of a Node that runs nothing', '×', ratios(workerMs, nodeMs)),
+    most('processor time to first task, to that of a Node that runs nothing', '×', ratios(workerMs, nodeMs)),
     most(
       'idle worker, resident',
       ' MB',
