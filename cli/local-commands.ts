@@ -1,7 +1,15 @@
 /** The commands that need neither a cluster nor an existing queue: `dev`, `map` and `simulate`. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { QUEUE_OPTIONS, type QueueFlags } from '../queue/flags.ts';
-import { duration, headed, instant, integer, positive, withOptions } from '../runtime/program.ts';
+import {
+  concurrency,
+  duration,
+  headed,
+  instant,
+  integer,
+  positive,
+  withOptions,
+} from '../runtime/program.ts';
 import { traceKinds } from '../simulate/generate.ts';
 import { peers, type Peer } from '../simulate/peers.ts';
 import { addHandlerFlags } from '../worker/flags/handler-flags.ts';
@@ -38,7 +46,7 @@ export function addDev(command: Command, env: NodeJS.ProcessEnv, log: CommandLog
       'tasks, waiting or running, per worker (default: 5; none with --target-wait)',
       integer(1),
     )
-    .option('--concurrency <n>', 'tasks that a worker runs at a time (default: 1)', integer(1, 10_000))
+    .option('--concurrency <n>', 'tasks that a worker runs at a time, or auto (default: 1)', concurrency)
     .option(
       '--window <duration>',
       'stop a worker once it has not been needed for this long (default: 10s)',

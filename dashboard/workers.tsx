@@ -66,11 +66,16 @@ interface WorkerProps {
 }
 
 function Worker({ worker, several, now, showTasks }: WorkerProps) {
-  const { id, queue, state, inFlight, concurrency, started, silent, tasks } = worker;
+  const { id, queue, state, inFlight, concurrency, slotsWhy, started, silent, tasks } = worker;
   return (
     <tr>
       <th scope="row">
         <span class="id">{id}</span>
+        {slotsWhy !== '' && (
+          <span class="task">
+            {formatCount(concurrency)} {concurrency === 1 ? 'slot' : 'slots'}: {slotsWhy}
+          </span>
+        )}
         {showTasks &&
           tasks.map((task) => (
             <span key={task.id} class="task" title={task.text}>

@@ -56,8 +56,8 @@ export interface WorkerPoolSpec {
   readonly podDefaults: PodDefaults;
   /** An existing Deployment to scale; the controller touches nothing of it but its replicas. */
   readonly scaleTargetRef?: ScaleTargetRef;
-  /** Slots per replica: how many tasks a worker runs at a time. */
-  readonly concurrency: number;
+  /** Slots per replica: how many tasks a worker runs at a time; `auto` or `auto:4-64`: as many as it finds to be best. */
+  readonly concurrency: number | string;
   readonly minReplicas: number;
   readonly maxReplicas: number;
   /** The last replicas, which are kept at a small size instead of being removed. */
@@ -279,6 +279,9 @@ export interface WorkerPoolStatus {
   readonly desiredReplicas?: number;
   /** Of `replicas`, those that are parked; absent where the pool parks none. */
   readonly parkedReplicas?: number;
+  /** With `concurrency: auto`: the slots of a replica that the pool is sized by, and why it has so many. */
+  readonly slots?: number;
+  readonly slotsReason?: string;
   /** Label selector of the pods, as a string; what `/scale` reports. */
   readonly selector?: string;
   /** The queue, or the queues by priority, with commas. */

@@ -19,6 +19,8 @@ export interface WorkerView {
   readonly started: number;
   /** Remaining time of its lease, ms; negative when it has expired. */
   readonly leaseLeft: number;
+  /** Why it has so many slots, where it finds their number itself. */
+  readonly slotsWhy?: string | undefined;
 }
 
 export interface QueueView extends QueueSample {
@@ -34,9 +36,19 @@ export async function inspectQueue(redis: Redis, keys: QueueKeys): Promise<Queue
   const sample = await sampleQueue(redis, keys);
   const workers = await listWorkers(redis, keys);
   const workerList = workers.map(
-    ({ id, epoch, state, inFlight, concurrency, version, started, leaseEnds }): WorkerView => {
+    ({ id, epoch, state, inFlight, concurrency, version, started, leaseEnds, slotsWhy }): WorkerView => {
       const leaseLeft = leaseEnds - sample.now;
-      return { id, epoch, state: state || 'lost', inFlight, concurrency, version, started, leaseLeft };
+      return {
+        id,
+        epoch,
+        state: state || 'lost',
+        inFlight,
+        concurrency,
+        version,
+        started,
+        leaseLeft,
+        slotsWhy,
+      };
     },
   );
   const holding = workerList.filter(({ inFlight }) => inFlight > 0).map(({ id }) => id);

@@ -101,6 +101,11 @@ export interface QueueKeys {
   progress(id: string): string;
   /** LIST: at most one task, between an idle worker's blocking move and its next turn. */
   wake(id: string): string;
+  /**
+   * HASH: the number of slots that was best for workers of a pool which find it themselves, and what each tries; for 7 days. See
+   * workers/learned-slots.ts.
+   */
+  readonly slots: string;
   /** STRING: why a worker last died, human-readable; for a day. See workers/exit-reason.ts. */
   fate(id: string): string;
   /** STRING: what a pool, `namespace/name`, has learned, as JSON; for 90 days. See controller/records/memory.ts. */
@@ -137,6 +142,7 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     isolator: `${base}:isolator`,
     emptying: `${base}:emptying`,
     apart: `${base}:apart`,
+    slots: `${base}:slots`,
     cancelled: `${base}:cancelled`,
     expiry: `${base}:expiry`,
     batches: `${base}:batches`,

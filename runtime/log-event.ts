@@ -29,6 +29,8 @@ export const LogEvent = {
   /** No program can be started for want of processes, memory or file descriptors; and they can again. */
   StartsFail: 'starts-fail',
   StartsSucceed: 'starts-succeed',
+  /** A worker has found how many tasks it should run at a time: `slots` and `slotsWhy`. */
+  SlotsFound: 'slots-found',
   NotReplicated: 'not-replicated',
   ReplicatedAgain: 'replicated-again',
   /** A controller leads from now on, or no longer. */

@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError, Help, InvalidArgumentError, Option } from 'commander';
 import { parseBytes } from './bytes.ts';
+import { parseConcurrency, type Concurrency } from './concurrency.ts';
 import { parseDuration } from './duration.ts';
 import { failurePrefix } from './failure-line.ts';
 import type { OptionDefinition } from './option-definition.ts';
@@ -130,6 +131,15 @@ export function integer(min: number, max = Number.MAX_SAFE_INTEGER): (text: stri
       `It must be a whole number from ${min}${max < Number.MAX_SAFE_INTEGER ? ` to ${max}` : ''}.`,
     );
   };
+}
+
+/** `8`, `auto` or `auto:4-64`. */
+export function concurrency(text: string): Concurrency {
+  try {
+    return parseConcurrency(text);
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
 }
 
 /** A number greater than zero, such as `2` or `0.5`. */

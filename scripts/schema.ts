@@ -81,12 +81,18 @@ function translated(schema: CrdSchema): JsonSchema {
     return {
       ...rest,
       anyOf: [
-        { type: 'integer', minimum: 1 },
+        { type: 'integer', minimum: 1, ...largestOf(schema) },
         { type: 'string', maxLength, ...pattern },
       ],
     };
   }
   return rules.length === 0 ? out : { ...out, allOf: rules };
+}
+
+/** The bound of an integer that is in a rule, as its type cannot have it. */
+function largestOf({ 'x-kubernetes-validations': rules = [] }: CrdSchema): JsonSchema {
+  const largest = /^type\(self\) == int \? self >= 1 && self <= (\d+) /.exec(rules[0]?.rule ?? '')?.[1];
+  return largest === undefined ? {} : { maximum: Number(largest) };
 }
 
 /** A rule as JSON schema; most cannot be expressed. */
@@ -95,7 +101,7 @@ function ruleOf(rule: string, message = ''): JsonSchema[] {
   const [text = ''] = rule.replaceAll(/\s+/g, ' ').trim().split(' || (oldSelf.hasValue()');
   const says = { errorMessage: message };
   const pattern =
-    /^(?:!self\.matches\('[^']*'\) \|\| |type\(self\) == int \? self >= 1 : )?self\.matches\('([^']*)'\)(?: && .*)?$/.exec(
+    /^(?:!self\.matches\('[^']*'\) \|\| |type\(self\) == int \? self >= 1(?: && self <= \d+)? : )?self\.matches\('([^']*)'\)(?: && .*)?$/.exec(
       text,
     )?.[1];
   if (pattern !== undefined) return [{ pattern: forJavaScript(pattern), patternErrorMessage: message }];

@@ -9,6 +9,7 @@ import './process/init.ts';
 import { hostname } from 'node:os';
 import { systemClock } from '../runtime/clock.ts';
 import { WORKER_PROGRAM } from '../runtime/failure-line.ts';
+import { mostTasks } from '../runtime/concurrency.ts';
 import { serveHttp } from '../runtime/http.ts';
 import { onSignals } from '../runtime/lifecycle.ts';
 import { createLog, rethrow, type Logger } from '../runtime/log.ts';
@@ -60,7 +61,8 @@ async function openHandler(
     maxOutputBytes,
     onShortage,
   };
-  const { concurrency } = flags;
+  // those that a pool of processes may need
+  const concurrency = mostTasks(flags.autoConcurrency ?? flags.concurrency);
   if (python) return openPython({ ...program, ...pythonOptions(python, flags), concurrency, stopping });
   if (!flags.keepRunning) return openCommand({ ...program, command });
   return openLines({ ...program, command, concurrency, maxOutputBytes: lineLimit(maxOutputBytes) });

@@ -16,6 +16,8 @@ import { createRefusals, patienceWith, type Refusals } from './epoch/registratio
 import { connectQueues, type ConnectedQueue } from './epoch/registration/connections.ts';
 import { NameTaken } from './epoch/registration/registration.ts';
 import { reportRenewals } from './epoch/registration/renewals.ts';
+import type { Lane } from './epoch/slots/lane.ts';
+import { createOwnSlots, type OwnSlots } from './epoch/own-slots.ts';
 import { createWorkerSlots, type WorkerSlots } from './epoch/slots/slots.ts';
 import { createLeaseKeepers } from './lease/lease.ts';
 
@@ -81,7 +83,8 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
   const mark = randomMark();
   const connected = connectQueues(options, queues, connectionName(options, mark), refusals);
   options.health?.reach(() => within(PING_TIMEOUT_MS, connected.ping(), 'PING'));
-  const slots = openSlots(connected.queues, options);
+  const ownSlots = createOwnSlots(options, queues[0]?.queue ?? '', (total) => slots.resize(total));
+  const slots = openSlots(connected.queues, options, ownSlots);
   await using keepers = options.mayBlock
     ? createLeaseKeepers({ worker: id, leaseMs, address: options.redis, queues: queues.length })
     : undefined;
@@ -95,12 +98,13 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
   });
   try {
     await runQueues(connected.queues, refusals, ended, {
-      shared: { worker: options, mark, slots, keepers },
+      shared: { worker: options, mark, slots, ownSlots, keepers },
       inPartitions: typeof options.queue === 'string' || options.queue.length === 1,
       stopping: AbortSignal.any([stopping, ended.signal]),
       hurry: AbortSignal.any([hurry, refused.signal]),
     });
   } finally {
+    await ownSlots?.left();
     await connected.close();
   }
   refused.signal.throwIfAborted();
@@ -131,9 +135,11 @@ function connectionName({ queue, id }: WorkerOptions, mark: string): string {
 function openSlots(
   queues: readonly ConnectedQueue[],
   { concurrency, id, metrics }: WorkerOptions,
+  ownSlots: OwnSlots | undefined,
 ): WorkerSlots {
   const redisOf = new Map(queues.map(({ keys, connections }) => [keys.queue, connections.redis]));
-  const slots = createWorkerSlots(concurrency, async (asked) => {
+  const total = typeof concurrency === 'number' ? concurrency : concurrency.min;
+  const findFilledOf = async (asked: readonly Lane[]): Promise<ReadonlySet<Lane>> => {
     const byServer = Map.groupBy(asked, ({ keys }) => redisOf.get(keys.queue));
     const filled = Array.from(byServer, async ([redis, lanes]) => {
       const which = lanes.map(({ keys }) => keys);
@@ -141,13 +147,14 @@ function openSlots(
       return lanes.filter((_, i) => found.has(i));
     });
     return new Set((await Promise.all(filled)).flat());
-  });
+  };
+  const slots = createWorkerSlots(total, findFilledOf, ownSlots?.meter);
   metrics.watchSlots(slots);
   return slots;
 }
 
 interface RunQueuesOptions {
-  readonly shared: Pick<QueueLoopOptions, 'worker' | 'mark' | 'slots' | 'keepers'>;
+  readonly shared: Pick<QueueLoopOptions, 'worker' | 'mark' | 'slots' | 'ownSlots' | 'keepers'>;
   /** The queues are partitions of one: none goes before the others. */
   readonly inPartitions: boolean;
   readonly stopping: AbortSignal;

@@ -4,7 +4,7 @@ import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
 import { age, oneLine, type Cell } from '../terminal/table.ts';
 
 const HEAD = ['NAME', 'QUEUE', 'WAITING', 'IN FLIGHT', 'REPLICAS', 'DESIRED', 'READY', 'REASON', 'AGE'];
-const WIDE = ['PARKED', 'DELAYED', 'DEAD', 'RATE', 'SERVICE', 'START', 'LAST DECISION'];
+const WIDE = ['PARKED', 'SLOTS', 'DELAYED', 'DEAD', 'RATE', 'SERVICE', 'START', 'LAST DECISION'];
 /** Longer texts are cut. */
 const DECISION = 100;
 
@@ -28,6 +28,7 @@ export function poolRow(pool: WorkerPool, { namespaces, wide, now }: RowForm): C
   const created = Date.parse(metadata.creationTimestamp ?? '');
   const more = [
     status.parkedReplicas ?? '-',
+    status.slots ?? '-',
     status.delayed ?? '-',
     status.dead ?? '-',
     status.arrivalRate ?? '-',

@@ -28,6 +28,8 @@ export interface WorkerSummary {
   readonly state: string;
   readonly inFlight: number;
   readonly slots: number;
+  /** Why it has so many, where it finds their number itself. */
+  readonly slotsWhy?: string;
   /** ms since it registered. */
   readonly ageMs: number;
   readonly epoch: number;
@@ -44,14 +46,30 @@ export async function showWorkers(flags: WorkersFlags): Promise<void> {
     const found = await readWorkers(redisOf, place.queues, flags.tasks === true);
     await print(flags.output, found, () => {
       const head = ['WORKER', 'STATE', 'IN FLIGHT', 'SLOTS', 'AGE', 'EPOCH', 'VERSION'];
-      const rows = found.map(({ id, state, inFlight, slots, ageMs, epoch, version, tasks }): Cell[] =>
-        (
-          [id, { text: state, colour: COLOURS[state] }, inFlight, slots, age(ageMs), epoch, version] as Cell[]
-        ).concat(tasks ? [tasks.join(' ')] : []),
+      const explained = found.some(({ slotsWhy }) => slotsWhy !== undefined);
+      const more = [...(explained ? ['WHY SO MANY SLOTS'] : []), ...(flags.tasks ? ['TASKS'] : [])];
+      return table(
+        [...head, ...more],
+        found.map((worker) => rowOf(worker, explained)),
       );
-      return table(flags.tasks ? [...head, 'TASKS'] : head, rows);
     });
   });
+}
+
+function rowOf(worker: WorkerSummary, explained: boolean): Cell[] {
+  const { id, state, inFlight, slots, slotsWhy = '', ageMs, epoch, version, tasks } = worker;
+  const row: Cell[] = [
+    id,
+    { text: state, colour: COLOURS[state] },
+    inFlight,
+    slots,
+    age(ageMs),
+    epoch,
+    version,
+  ];
+  if (explained) row.push(slotsWhy);
+  if (tasks) row.push(tasks.join(' '));
+  return row;
 }
 
 async function showSourceWorkers(redis: Redis, spec: SourceSpec, output: Output): Promise<void> {
@@ -103,6 +121,7 @@ export async function readWorkers(
         state: stateOf(worker),
         inFlight: worker.inFlight,
         slots: worker.concurrency,
+        ...(worker.slotsWhy !== undefined && { slotsWhy: worker.slotsWhy }),
         ageMs: now - worker.started,
         epoch: worker.epoch,
         version: worker.version,

@@ -8,6 +8,7 @@ import type { Policy } from '../../controller/decide/decision.ts';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
 import { Mode, RunAs, type WorkerPoolSpec } from '../../kube/workerpool.ts';
 import { parseBytes } from '../../runtime/bytes.ts';
+import { formatConcurrency, type Concurrency } from '../../runtime/concurrency.ts';
 import { formatDuration, parseDuration } from '../../runtime/duration.ts';
 import { MAX_RESULT_BYTES } from '../../worker/task/encode.ts';
 import type { HandlerFlags } from '../../worker/flags/handler-flags.ts';
@@ -21,7 +22,7 @@ export interface DevFlags extends HandlerFlags, LimitFlags {
   readonly tasksPerReplica?: number;
   /** ms. */
   readonly targetWait?: number;
-  readonly concurrency?: number;
+  readonly concurrency?: Concurrency;
   /** ms. */
   readonly window?: number;
   /** Only if given: their defaults would hide the pool's. */
@@ -41,7 +42,8 @@ export interface DevSettings {
   /** The numbers of lists that the queue is in; `undefined` for the plain one. */
   readonly partitions: readonly number[] | undefined;
   readonly result: string;
-  readonly concurrency: number;
+  /** `4`, or `auto:1-32`. */
+  readonly concurrency: number | string;
   readonly retry: {
     readonly attempts: number;
     readonly maxDeliveries: number;
@@ -50,6 +52,10 @@ export interface DevSettings {
   readonly tasks: { readonly maxBytes: number };
   readonly results: { readonly ttlMs: number; readonly maxBytes: number };
   readonly deadLetters: { readonly max: number; readonly maxAgeMs: number };
+}
+
+function concurrencyIn({ concurrency }: DevFlags): number | string | undefined {
+  return concurrency === undefined ? undefined : formatConcurrency(concurrency);
 }
 
 /** As in the CRD. */
@@ -72,7 +78,7 @@ export function devSettings(
     ...given('queue', flags.queue),
     ...given('result', flags.result),
     ...given('partitions', flags.partitions?.at(-1)),
-    ...given('concurrency', flags.concurrency),
+    ...given('concurrency', concurrencyIn(flags)),
     ...given('minReplicas', flags.min),
     ...given('maxReplicas', flags.max),
     ...given('limits', limitsIn(flags, pool)),
@@ -83,7 +89,6 @@ export function devSettings(
       ...(flags.window === undefined ? {} : { scaleDown: { window: formatDuration(flags.window) } }),
     },
   });
-  whole('concurrency', spec.concurrency, 1);
   if (spec.source)
     throw new UsageError(
       'the pool has a source, the workers of another library, and millrace dev starts its own: remove spec.source, or use a cluster',

@@ -32,7 +32,7 @@ export interface WorkerSettings {
   readonly httpTimeout?: number | undefined;
   /** ms. */
   readonly moduleTimeout?: number | undefined;
-  readonly concurrency: number;
+  readonly concurrency: number | string;
   readonly graceMs: number;
   readonly retry: {
     readonly attempts: number;

@@ -107,7 +107,7 @@ function inside(
   if (detail.source) return [...head, ...sourceLines(detail.source, tab, { columns, cursor, room })];
   if (tab === 'workers') {
     if (detail.workers.length === 0) return [...head, '', '  No workers.'];
-    return [...head, ...tableLines(workerColumns(columns), detail.workers, cursor, room)];
+    return [...head, ...tableLines(workerColumns(columns, detail.workers), detail.workers, cursor, room)];
   }
   if (tab === 'batches') {
     if (detail.batches.length === 0) return [...head, '', '  No batches.'];
@@ -194,9 +194,13 @@ function sourceColumns(columns: number): Column<ListedWorker>[] {
 type Worker = NonNullable<TopData['detail']>['workers'][number];
 type Letter = NonNullable<TopData['detail']>['letters'][number];
 
-function workerColumns(columns: number): Column<Worker>[] {
+function workerColumns(columns: number, workers: readonly Worker[]): Column<Worker>[] {
+  const explained = workers.some(({ slotsWhy }) => slotsWhy !== undefined);
+  const fixed = [8, 6, 7, 8];
+  const rest = columns - fixed.reduce((sum, width) => sum + width + GAP, 0);
+  const id = explained ? Math.max(20, Math.floor(rest * 0.4)) : Math.max(20, Math.floor(columns * 0.45));
   return [
-    { title: 'WORKER', width: Math.max(20, Math.floor(columns * 0.45)), text: ({ id }) => id },
+    { title: 'WORKER', width: id, text: (worker) => worker.id },
     {
       title: 'STATE',
       width: 8,
@@ -206,7 +210,12 @@ function workerColumns(columns: number): Column<Worker>[] {
     { title: 'FLIGHT', width: 6, right: true, text: ({ inFlight, slots }) => `${inFlight}/${slots}` },
     { title: 'AGE', width: 7, right: true, text: ({ ageMs }) => age(ageMs) },
     { title: 'VERSION', width: 8, text: ({ version }) => version },
+    ...(explained ? [{ title: 'WHY SO MANY SLOTS', width: Math.max(10, rest - id - GAP), text: whyOf }] : []),
   ];
+}
+
+function whyOf({ slotsWhy = '' }: Worker): string {
+  return slotsWhy;
 }
 
 function letterColumns(columns: number, now: number): Column<Letter>[] {

@@ -9,6 +9,7 @@
 import type { DeploymentApply } from '../../kube/api.ts';
 import type { ObjectMeta, PodTemplateSpec } from '../../kube/wire.ts';
 import { GROUP, KIND, PodDefaults, VERSION, type WorkerPool } from '../../kube/workerpool.ts';
+import { formatConcurrency, parseConcurrency } from '../../runtime/concurrency.ts';
 import { parseDuration } from '../../runtime/duration.ts';
 import { withPodDefaults } from './pod-defaults.ts';
 import { secretFiles, withFiles, withVolume } from './redis-secrets.ts';
@@ -87,6 +88,8 @@ interface WorkerEnvironment {
 
 function withPool(container: Container, pool: WorkerPool, worker: WorkerEnvironment): Container {
   const own = new Set(container.env?.map((variable) => variable.name));
+  // a number in the template goes before the pool's, whichever that is
+  if (own.has('MILLRACE_CONCURRENCY')) own.add('MILLRACE_AUTO_CONCURRENCY');
   const added = environment(pool, worker).filter((variable) => !own.has(variable.name));
   return {
     // the pool's status shows the last output of a worker that cannot start
@@ -123,7 +126,8 @@ function environment(
     ...value('MILLRACE_QUEUES', spec.queues && JSON.stringify(spec.queues)),
     ...value('MILLRACE_PARTITIONS', partitions),
     ...value('MILLRACE_RESULT', spec.result),
-    ...value('MILLRACE_CONCURRENCY', spec.concurrency),
+    ...value('MILLRACE_CONCURRENCY', fixedConcurrency(spec)),
+    ...value('MILLRACE_AUTO_CONCURRENCY', autoConcurrency(spec)),
     ...value('MILLRACE_GRACE', `${Math.max(graceS - GOODBYE_S, 1)}s`),
     ...value('MILLRACE_DURABILITY_REPLICAS', spec.durability?.replicas),
     ...value('MILLRACE_DURABILITY_TIMEOUT', spec.durability && `${parseDuration(spec.durability.timeout)}ms`),
@@ -138,6 +142,17 @@ function environment(
     ...value('MILLRACE_DEAD_MAX', deadLetters.max),
     ...value('MILLRACE_DEAD_MAX_AGE', `${parseDuration(deadLetters.maxAge)}ms`),
   ];
+}
+
+/** What workers of a version without `auto` go by. */
+function fixedConcurrency({ concurrency }: WorkerPool['spec']): number {
+  const parsed = parseConcurrency(concurrency);
+  return typeof parsed === 'number' ? parsed : parsed.min;
+}
+
+function autoConcurrency({ concurrency }: WorkerPool['spec']): string | undefined {
+  const parsed = parseConcurrency(concurrency);
+  return typeof parsed === 'number' ? undefined : formatConcurrency(parsed);
 }
 
 function hasPassword(url: string | undefined): boolean {

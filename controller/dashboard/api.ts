@@ -162,6 +162,8 @@ export interface WorkerRow {
   readonly state: string;
   readonly inFlight: number;
   readonly concurrency: number;
+  /** Why it has so many slots, where it finds their number itself; else empty. */
+  readonly slotsWhy: string;
   readonly version: string;
   readonly started: number;
   /** Whether its lease has expired: it is presumed dead. */

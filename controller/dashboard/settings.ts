@@ -12,13 +12,18 @@ import type {
   ScheduleSpec,
   SecretSource,
   WorkerPoolSpec,
+  WorkerPoolStatus,
 } from '../../kube/workerpool.ts';
 import { DEFAULT_TASKS_PER_REPLICA } from '../decide/tasks-per-replica.ts';
 import type { SettingsGroup } from './api.ts';
 
 type SettingsEntry = readonly [name: string, value: string | number | boolean | undefined];
 
-export function settingsOf(spec: WorkerPoolSpec, showTasks: boolean): SettingsGroup[] {
+export function settingsOf(
+  spec: WorkerPoolSpec,
+  showTasks: boolean,
+  { slots, slotsReason = '' }: Pick<WorkerPoolStatus, 'slots' | 'slotsReason'> = {},
+): SettingsGroup[] {
   const { scaling, retry, results, deadLetters, durability, fallback, parked } = spec;
   const { scaleDown, scaleUp } = scaling;
   return [
@@ -43,6 +48,7 @@ export function settingsOf(spec: WorkerPoolSpec, showTasks: boolean): SettingsGr
     ]),
     group('Workers', [
       ['concurrency', spec.concurrency],
+      ['slots', slots === undefined ? undefined : slotsReason === '' ? slots : `${slots}: ${slotsReason}`],
       ['scaleTargetRef', spec.scaleTargetRef && `Deployment ${spec.scaleTargetRef.name}`],
       ['workerContainer', spec.workerContainer],
       ['podDefaults', spec.podDefaults],

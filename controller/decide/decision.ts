@@ -20,6 +20,8 @@ export interface Policy {
   readonly targetWaitMs?: number | undefined;
   /** Concurrent tasks per replica; defaults to 1. */
   readonly slots?: number;
+  /** Why there are so many, where workers find that themselves. */
+  readonly slotsWhy?: string;
   /** `undefined`: learned by the target rule, 60 s for the plain rule. */
   readonly windowMs: number | undefined;
   readonly fallback: { readonly afterMs: number; readonly replicas: number } | undefined;
@@ -127,6 +129,8 @@ export interface Numbers {
     readonly serviceMs?: number;
     readonly startMs: number;
   };
+  /** The slots of a replica and why there are so many, where workers find that themselves. */
+  readonly slots?: { readonly each: number; readonly why: string };
   readonly learned?: LearnedNumbers;
   /** The bounds that hold now, and by which schedules, where it is not the pool's own. */
   readonly bounds: Pick<BoundsNow, 'minReplicas' | 'maxReplicas'> &

@@ -9,7 +9,15 @@ import type { Sizing } from './target-wait/sizing.ts';
 
 /** The numbers that are known before the decision is made. */
 export function numbersOf(
-  { tasksPerReplica, targetWaitMs: waitMs, slots = 1, maxStepUp: up, maxStepDown: down, fallback }: Policy,
+  {
+    tasksPerReplica,
+    targetWaitMs: waitMs,
+    slots = 1,
+    slotsWhy,
+    maxStepUp: up,
+    maxStepDown: down,
+    fallback,
+  }: Policy,
   { minReplicas, maxReplicas, minBy, maxBy }: BoundsNow,
   sample: Sample,
   { current, ready }: { readonly current: number; readonly ready: number },
@@ -38,6 +46,7 @@ export function numbersOf(
           ...(serviceMs !== undefined && { serviceMs: Math.round(serviceMs) }),
         },
       }),
+    ...(slotsWhy !== undefined && { slots: { each: slots, why: slotsWhy } }),
     ...(sizing?.advice && { advice: sizing.advice.message }),
     ...((tasksPerReplica !== undefined || needed === undefined) && {
       tasksPerReplica: tasksPerReplica ?? DEFAULT_TASKS_PER_REPLICA,

@@ -6,15 +6,18 @@ import {
   type StepLimit,
   type WorkerPoolSpec,
 } from '../../kube/workerpool.ts';
+import { parseConcurrency, type Concurrency } from '../../runtime/concurrency.ts';
 import { parseDuration } from '../../runtime/duration.ts';
 import { cronTimesOf } from './cron.ts';
 import { DEFAULT_WINDOW_MS, type Policy } from './decision.ts';
 import type { MaxStep } from './max-step.ts';
 import type { Schedule } from './schedule.ts';
+import { DEFAULT_TASKS_PER_REPLICA } from './tasks-per-replica.ts';
 
 /** Throws `RangeError` in one line that names the field, for a value that cannot be read. */
 export function policyOf(spec: WorkerPoolSpec): Policy {
-  const { concurrency, minReplicas, maxReplicas, scaling, fallback, mode } = spec;
+  const { minReplicas, maxReplicas, scaling, fallback, mode } = spec;
+  const concurrency = concurrencyOf(spec);
   const { targetWait, tasksPerReplica, forecast, scaleUp, scaleDown } = scaling;
   // what the plain rule asks for goes up and down with every task: beside a target it needs a window as it does alone
   const bothRules = targetWait !== undefined && tasksPerReplica !== undefined;
@@ -24,7 +27,7 @@ export function policyOf(spec: WorkerPoolSpec): Policy {
     maxReplicas,
     tasksPerReplica,
     targetWaitMs: targetWait === undefined ? undefined : parseDuration(targetWait),
-    slots: concurrency,
+    slots: typeof concurrency === 'number' ? concurrency : concurrency.min,
     windowMs:
       scaleDown.window !== undefined
         ? parseDuration(scaleDown.window)
@@ -37,6 +40,22 @@ export function policyOf(spec: WorkerPoolSpec): Policy {
     ...(spec.schedules && { schedules: spec.schedules.map(scheduleOf) }),
     ...(forecast !== undefined && { forecast }),
     paused: mode === Mode.Paused,
+  };
+}
+
+/** The same policy once workers have found how many tasks they run best at a time. */
+export function withFoundSlots(
+  policy: Policy,
+  { slots, why }: { readonly slots: number; readonly why: string },
+): Policy {
+  const { tasksPerReplica, targetWaitMs } = policy;
+  // a replica that cannot be filled would never find that it could have more
+  const filled = tasksPerReplica === undefined && targetWaitMs === undefined;
+  return {
+    ...policy,
+    slots,
+    slotsWhy: why,
+    ...(filled && { tasksPerReplica: Math.max(DEFAULT_TASKS_PER_REPLICA, slots) }),
   };
 }
 
@@ -70,6 +89,14 @@ function scheduleOf(spec: ScheduleSpec, index: number): Schedule {
     minReplicas: replicasOf(minReplicas, `${field}.minReplicas`),
     maxReplicas: replicasOf(maxReplicas, `${field}.maxReplicas`),
   };
+}
+
+function concurrencyOf({ concurrency }: WorkerPoolSpec): Concurrency {
+  try {
+    return parseConcurrency(concurrency);
+  } catch (error) {
+    throw new RangeError(`concurrency: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 function durationOf(text: string, field: string): number {

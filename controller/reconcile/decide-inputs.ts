@@ -4,8 +4,9 @@ import type { WorkerPool } from '../../kube/workerpool.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { noMemory, type Memory, type Policy } from '../decide/decision.ts';
 import { annotatedPauseOf } from '../decide/pause.ts';
-import { policyOf } from '../decide/policy.ts';
+import { policyOf, withFoundSlots } from '../decide/policy.ts';
 import { rebased } from '../decide/target-wait/learned.ts';
+import { foundSlotsOf, initialFoundSlots, type FoundSlotsState } from './found-slots.ts';
 import type { MemoryStore } from '../records/memory-store.ts';
 import type { Sampled } from '../sample/sampled.ts';
 import type { QueueLink } from '../sample/sampler.ts';
@@ -15,17 +16,19 @@ export interface DecideState {
   memory: Memory;
   /** The policy in the spec of this uid and generation. */
   policy: { readonly value: Policy; readonly of: string } | undefined;
+  readonly slots: FoundSlotsState;
 }
 
 export function initialDecideState(): DecideState {
-  return { memory: noMemory, policy: undefined };
+  return { memory: noMemory, policy: undefined, slots: initialFoundSlots() };
 }
 
 /** Parsing schedules takes longer than the rest of a decision, so the policy is cached until the spec changes. */
 export function policyFor(pool: WorkerPool, state: DecideState): Policy {
   const of = `${pool.metadata.uid}/${pool.metadata.generation}`;
   if (state.policy?.of !== of) state.policy = { value: policyOf(pool.spec), of };
-  const { value } = state.policy;
+  const found = foundSlotsOf(pool, state.slots);
+  const value = found ? withFoundSlots(state.policy.value, found) : state.policy.value;
   const pause = annotatedPauseOf(pool);
   return pause ? { ...value, paused: true, pause } : value;
 }

@@ -25,6 +25,7 @@ import type { Sampled } from '../sample/sampled.ts';
 import { wakeOf, type QueueLink } from '../sample/sampler.ts';
 import type { ReconcileContext } from './context.ts';
 import { memoryFor, policyFor } from './decide-inputs.ts';
+import { followSlots } from './found-slots.ts';
 import type { Remembered } from './remembered.ts';
 
 const TROUBLE_RETRY_MS = 5_000;
@@ -62,6 +63,7 @@ export async function scale(
   if (link && sampled.kind === 'known' && (await pauseWithOthers(context, pool, state, link)))
     return undefined;
   followPartitions(context, pool, state, sampled);
+  if (link && sampled.kind === 'known') followSlots(pool, state.decide.slots, { ...context, link });
   const crons = await runPoolCrons(context, { pool, state, link, sampled, trouble });
   const limits = await keepPoolLimits(context, { pool, state, link, sampled, trouble });
   // the sample is from before, and a decision without the limits would start pods for tasks that may not run

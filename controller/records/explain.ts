@@ -14,6 +14,7 @@ export function explain({ cause, desired, numbers }: DecisionRecord): Explanatio
     ['Seen', seenLines(numbers)],
     ['Learned', learnedLines(numbers)],
     ['Rules', numbers.need === undefined ? [] : ruleLines(numbers)],
+    ['Slots', slotLines(numbers)],
     ['Bounds', boundLines(numbers)],
     ['Window', windowLines(cause, numbers)],
     ['Parked', parkedLines(numbers)],
@@ -63,6 +64,12 @@ function ruleLines({ target, plain = 0, tasksPerReplica, asked = 0 }: Numbers): 
       `plain, ${tasksPerReplica === 1 ? '1 task' : `${tasksPerReplica} tasks`} a replica: ${plain}${won(plain, asked)}`,
     );
   return lines;
+}
+
+function slotLines({ slots }: Numbers): string[] {
+  if (!slots) return [];
+  const { each, why } = slots;
+  return [`${count(each, 'slot')} in each replica${why && `: ${why}`}`];
 }
 
 function won(number: number, asked: number): string {

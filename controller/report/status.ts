@@ -35,6 +35,7 @@ export function statusOf(input: StatusInput): WorkerPoolStatus {
     ...partitionStatus(input),
     ...cronStatus(input),
     ...limitsStatus(input),
+    ...slotsStatus(input),
     ...(selector !== undefined && { selector }),
     ...(input.applied && { applied: `${input.applied.wanted}.${input.applied.made}` }),
   };
@@ -67,6 +68,14 @@ export function statusOf(input: StatusInput): WorkerPoolStatus {
   if (scaled || resized || turned || !before.lastDecision || causeChanged(before, decision))
     Object.assign(status, { lastDecision: decision.reason, lastCause: decision.cause });
   return status;
+}
+
+/** Another controller goes on from it. */
+function slotsStatus({ pool: { status }, step }: StatusInput): object {
+  if (!step) return {};
+  const { slots } = step.decision.numbers;
+  if (slots) return { slots: slots.each, slotsReason: slots.why };
+  return status?.slots === undefined ? {} : { slots: null, slotsReason: null };
 }
 
 function limitsStatus({ pool: { status }, limits }: StatusInput): object {

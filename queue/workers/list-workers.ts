@@ -11,6 +11,7 @@ export interface WorkerEntry {
   readonly epoch: number;
   /** Empty if the worker is gone. */
   readonly state: string;
+  /** Tasks that it may run at a time now. */
   readonly concurrency: number;
   readonly version: string;
   /** ms of Redis time. */
@@ -20,6 +21,9 @@ export interface WorkerEntry {
   /** Of that pool, which another cluster may have under the same name; empty if the worker does not report it. */
   readonly poolUid: string;
   readonly inFlight: number;
+  /** The number of slots that it has found to be best, where it finds that itself, and why. */
+  readonly slots?: number | undefined;
+  readonly slotsWhy?: string | undefined;
 }
 
 const MOST = 1_000;
@@ -49,9 +53,9 @@ async function listPage(redis: Redis, keys: QueueKeys, from: number): Promise<Wo
   const call = script(redis, 'list-workers');
   const found = await call(keys.workers, keys.load, keys.worker(''), MOST, LONGEST, from);
   return asList(found, 'the workers').map((one): WorkerEntry => {
-    const parts = asList(one, 'a worker', 10).map((part) => asText(part, 'a field of a worker', LONGEST));
+    const parts = asList(one, 'a worker', 12).map((part) => asText(part, 'a field of a worker', LONGEST));
     const [id = '', lease = '', epoch, state = '', concurrency, version = '', started] = parts;
-    const [pool = '', poolUid = '', inFlight] = parts.slice(7);
+    const [pool = '', poolUid = '', best = '', slotsWhy = '', inFlight] = parts.slice(7);
     const leaseEnds = asMoment(Buffer.from(lease), 'the end of a lease') ?? 0;
     const [runs, slots, begun] = [toCount(inFlight), toCount(concurrency), toCount(started)];
     return {
@@ -65,6 +69,8 @@ async function listPage(redis: Redis, keys: QueueKeys, from: number): Promise<Wo
       pool,
       poolUid,
       inFlight: runs,
+      slots: best === '' ? undefined : toCount(best),
+      slotsWhy: best === '' ? undefined : slotsWhy,
     };
   });
 }

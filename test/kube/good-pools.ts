@@ -28,6 +28,9 @@ export const good: [what: string, spec: Json][] = [
     { ...base, maxReplicas: 2, parked: { replicas: 2, cpu: '0.01', memory: '80Mi' } },
   ],
   ['a floor over the parked replicas', { ...base, minReplicas: 5, parked: { replicas: 2, cpu: '25m' } }],
+  ['a number of slots that workers find', { ...base, concurrency: 'auto' }],
+  ['the same within bounds', { ...base, concurrency: 'auto:4-64' }],
+  ['the same of an adopted Deployment', { ...adopting, concurrency: 'auto:1-10000' }],
   ['partitions', { ...base, partitions: 256 }],
   ['Jobs', { ...base, runAs: 'Job' }],
   [

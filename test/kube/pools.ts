@@ -36,6 +36,24 @@ export const bad: [what: string, change: Json, message: string][] = [
     { parked: { replicas: 1, memory } },
     'write an amount of memory, such as 80Mi',
   ]),
+  ...[-1, 10_001, 'auto:0-8', 'auto:8', 'auto:1-10001', 'automatic', '4', '50%'].map(
+    (concurrency): [string, Json, string] => [
+      `a concurrency of ${concurrency}`,
+      { concurrency },
+      'write a number of tasks from 1 to 10000, such as 4, or auto, or auto with other bounds, such as auto:4-64',
+    ],
+  ),
+  ['a concurrency from 8 to 2', { concurrency: 'auto:8-2' }, 'no number of tasks is within these bounds'],
+  [
+    'a concurrency that another library would have to find',
+    { source: { rq: { queues: ['default'] } }, concurrency: 'auto' },
+    'concurrency: auto is found by workers of Millrace',
+  ],
+  [
+    'Jobs with a concurrency to be found',
+    { runAs: 'Job', concurrency: 'auto' },
+    'a Job is created for a task and runs one',
+  ],
   ['neither template nor target', { template: undefined }, 'set exactly one of template'],
   ['both template and target', { scaleTargetRef: { name: 'x' } }, 'set exactly one of template'],
   [
@@ -225,7 +243,7 @@ export const bad: [what: string, change: Json, message: string][] = [
   ['min above the default of max', { minReplicas: 11 }, 'maxReplicas (10 if not set)'],
   ['a negative min', { minReplicas: -1 }, 'should be greater than or equal to 0'],
   ['a max of 0', { maxReplicas: 0 }, 'should be greater than or equal to 1'],
-  ['no slots', { concurrency: 0 }, 'should be greater than or equal to 1'],
+  ['no slots', { concurrency: 0 }, 'write a number of tasks from 1 to 10000, such as 4, or auto'],
   ['a fallback above max', { fallback: { replicas: 11 } }, 'fallback.replicas lies outside'],
   ['a fallback below min', { minReplicas: 2, fallback }, 'fallback.replicas lies outside'],
   ['a fallback in words', { fallback: { ...fallback, after: 'soon' } }, 'write a duration with its unit'],

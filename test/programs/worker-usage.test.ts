@@ -25,8 +25,13 @@ test.concurrent.each<[number, RegExp, string[], NodeJS.ProcessEnv?]>([
   [2, /unknown option '--concurency'.*Did you mean --concurrency/, [...module, '--concurency', '4']],
   [
     2,
-    /'--concurrency <n>' argument 'many' is invalid\. It must be a whole number/,
+    /'--concurrency <n>' argument 'many' is invalid\. "many" is neither a number of tasks such as 8, nor auto/,
     [...module, '--concurrency', 'many'],
+  ],
+  [
+    2,
+    /argument 'auto:8-2' is invalid\. auto:8-2 has no numbers in it: write the smaller one first, auto:2-8/,
+    [...module, '--concurrency', 'auto:8-2'],
   ],
   [2, /value 'x' from env 'MILLRACE_CONCURRENCY' is invalid/, module, { MILLRACE_CONCURRENCY: 'x' }],
   [2, /a lease of 500 ms is too short: give at least 1s/, [...module, '--lease', '500ms']],

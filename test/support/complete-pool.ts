@@ -133,6 +133,8 @@ export const completeStatus: Complete<WorkerPoolStatus> = {
   terminatingReplicas: 1,
   desiredReplicas: 3,
   parkedReplicas: 1,
+  slots: 8,
+  slotsReason: 'at 12 the tasks took 1.6 times as long',
   selector: 'a=b',
   queue: 'urgent,tiles',
   partitions: [1, 16],

@@ -145,7 +145,7 @@ describe('settings of dev', () => {
   test.each([
     [
       'kind: WorkerPool\nspec: { concurrency: many }',
-      /concurrency is "many": it must be a whole number from 1/,
+      /concurrency: "many" is neither a number of tasks such as 8, nor auto, nor auto:4-64/,
     ],
     ['kind: WorkerPool\nspec: { scaling: { tasksPerReplica: 0 } }', /tasksPerReplica is 0/],
     ['kind: WorkerPool\nspec: { scaling: { scaleDown: { window: soon } } }', /"soon" is not a duration/],

@@ -104,6 +104,24 @@ test('every container gets the address of the queue; variables of the user are k
   });
 });
 
+test('workers that find their number of slots: its bounds, and a fixed number for those of earlier versions', () => {
+  const template = { spec: { containers: [container] } };
+  const auto = pool({ template, concurrency: 'auto:4-64' });
+  expect(environment(auto)).toMatchObject({
+    MILLRACE_CONCURRENCY: '4',
+    MILLRACE_AUTO_CONCURRENCY: 'auto:4-64',
+  });
+  // what they find changes no pod
+  expect(deploymentOf({ ...auto, status: { slots: 12, slotsReason: 'because' } }, 30)).toEqual(
+    deploymentOf(auto, 30),
+  );
+  expect(environment(pool({ template, concurrency: 4 }))).not.toHaveProperty('MILLRACE_AUTO_CONCURRENCY');
+  const env = [{ name: 'MILLRACE_CONCURRENCY', value: '2' }];
+  const own = pool({ template: { spec: { containers: [{ ...container, env }] } }, concurrency: 'auto' });
+  expect(environment(own)).toMatchObject({ MILLRACE_CONCURRENCY: '2' });
+  expect(environment(own)).not.toHaveProperty('MILLRACE_AUTO_CONCURRENCY');
+});
+
 const from = { secretKeyRef: { name: 'redis', key: 'url' } };
 const podOf = (of: WorkerPool): PodSpec => {
   const { spec } = deploymentOf(of, 30).spec.template;

@@ -16,7 +16,12 @@ const allowed: Record<string, readonly string[]> = {
   cli: ['cli', 'controller', 'worker', 'simulate', 'queue', 'kube', 'runtime'],
   // a page in a browser: of the others it knows types
   dashboard: ['dashboard', 'controller/dashboard'],
-  'controller/decide': ['controller/decide', 'kube/workerpool.ts', 'runtime/duration.ts'],
+  'controller/decide': [
+    'controller/decide',
+    'kube/workerpool.ts',
+    'runtime/concurrency.ts',
+    'runtime/duration.ts',
+  ],
   'controller/decide/target-wait': [
     'controller/decide/target-wait',
     'controller/decide/tasks-per-replica.ts',
@@ -64,7 +69,7 @@ const stages: Record<string, readonly (readonly string[])[]> = {
     ['turn'],
     ['process'],
     ['lease', 'handlers'],
-    ['task'],
+    ['task', 'concurrency'],
   ],
   cli: [
     ['main.ts'],
@@ -150,8 +155,14 @@ const pure = new Set([
   'queue/task-options.ts',
   'queue/task.ts',
   'queue/workers/worker-load.ts',
+  'runtime/concurrency.ts',
   'runtime/duration.ts',
   'runtime/exposition.ts',
+  'worker/concurrency/describe.ts',
+  'worker/concurrency/finder-state.ts',
+  'worker/concurrency/finder.ts',
+  'worker/concurrency/meter.ts',
+  'worker/concurrency/spell.ts',
   'worker/epoch/tasks/prefetch.ts',
   'worker/epoch/state.ts',
   'worker/epoch/turn-due.ts',

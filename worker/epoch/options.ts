@@ -1,6 +1,7 @@
 /** The options of a worker, from its flags or from the program that runs it as a library. */
 import type { RedisAddress } from '../../queue/connection/connection.ts';
 import type { Durability } from '../../queue/connection/durability.ts';
+import type { Concurrency } from '../../runtime/concurrency.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { WorkerHealth } from './health.ts';
 import type { Handler } from '../task/handler.ts';
@@ -21,8 +22,8 @@ export interface WorkerOptions {
   readonly id: string;
   /** Nothing else refers to the worker by its id: if another living one has it, append something random. */
   readonly mayRename?: boolean;
-  /** Maximum number of tasks that run at a time. */
-  readonly concurrency: number;
+  /** Maximum number of tasks that run at a time; with bounds, the worker finds it within them. */
+  readonly concurrency: Concurrency;
   /** A worker that makes no turn for this long loses its tasks to others, ms. */
   readonly leaseMs: number;
   /** With partitions: it rests in one in which nothing has happened for this long (rest.ts), ms; `leaseMs` by default. */

@@ -9,6 +9,7 @@ import type { LeaseKeepers } from '../lease/lease.ts';
 import type { EpochOptions } from './context.ts';
 import { runEpoch } from './epoch.ts';
 import { BLOCKER_OPTIONS } from './idle-wait.ts';
+import type { OwnSlots } from './own-slots.ts';
 import type { WorkerOptions } from './options.ts';
 import type { ConnectionAttempts } from './registration/connection-errors.ts';
 import type { WorkerConnections } from './registration/connections.ts';
@@ -30,6 +31,8 @@ export interface QueueLoopOptions {
   readonly rank: number;
   readonly connections: WorkerConnections;
   readonly slots: WorkerSlots;
+  /** Where the worker finds their number itself. */
+  readonly ownSlots: OwnSlots | undefined;
   /** Given where a handler may block turns. */
   readonly keepers: LeaseKeepers | undefined;
   readonly registering: ConnectionAttempts;
@@ -57,12 +60,13 @@ export async function runQueue(
   const metrics = worker.metrics.of(queue);
   const blocker = connect(BLOCKER_OPTIONS);
   const about = { redis, keys, worker, mark, attempts: options.registering };
+  const slotFields = (): OwnSlots['fields'] => options.ownSlots?.fields ?? {};
   let leavePlace = holdPlace(slots, keys, rank, FIRST_TURN_TIMEOUT_MS);
   const onDelay = (): void => {
     leavePlace();
     options.onDelay();
   };
-  const registration = createRegistration({ ...about, onDelay, log, stopping });
+  const registration = createRegistration({ ...about, slotFields, onDelay, log, stopping });
   using keeper = keepers?.of({ redis, rank, keys, clientName: () => registration.clientName });
   const run = runDeps(options, log);
   const own = { redis, ...spare, blocker, keys, worker: id, slots, rank, leaseMs, restAfterMs, keeper };
@@ -77,6 +81,7 @@ export async function runQueue(
       last = epoch;
       log.info({ event: LogEvent.Registered, epoch, worker: id }, 'taking tasks');
       health?.turned(queue, 0);
+      options.ownSlots?.registered({ redis, keys, epoch });
       options.onReady();
       const epochEnd = runEpoch(epoch, epochOptions);
       leavePlace();

@@ -61,7 +61,7 @@ export function turnIn(situation: TurnSituation, now: number): number {
   const wanted =
     hints.poll && !ending && (slots.free > asked || slots.holding + asked <= situation.target / 2);
   // what cannot be run goes back immediately; a queue above is read first, which takes a moment
-  if (hints.woken && (slots.free === 0 || ending || situation.mustWait())) return 0;
+  if (hints.woken && (slots.free <= 0 || ending || situation.mustWait())) return 0;
   if ((hints.woken || wanted) && situation.mayTake()) return 0;
   if ((ending || reported.maybeDrained) && reported.state !== situation.report()) return 0;
   const longest = Math.min(ending ? DRAINING_TURN_MS : TURN_MS, situation.leaseMs / 3);

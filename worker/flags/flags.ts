@@ -5,9 +5,11 @@
  */
 import type { Command } from 'commander';
 import { QUEUE_OPTIONS, type QueueFlags } from '../../queue/flags.ts';
+import type { Concurrency } from '../../runtime/concurrency.ts';
 import { logLevelOption, type LogLevel } from '../../runtime/log-level.ts';
 import {
   bytes,
+  concurrency,
   createProgram,
   duration,
   headed,
@@ -27,7 +29,9 @@ import { partitionsOption } from './partitions-option.ts';
 export interface WorkerFlags extends QueueFlags, HandlerFlags {
   readonly queues?: readonly string[];
   readonly partitions?: readonly number[];
-  readonly concurrency: number;
+  readonly concurrency: Concurrency;
+  /** Set by the controller beside `concurrency`, which versions without it heed. */
+  readonly autoConcurrency?: Concurrency;
   readonly id: string;
   /** No id was given: it is the default one. */
   readonly unnamed: boolean;
@@ -88,9 +92,18 @@ export function parseWorkerFlags(
 function addWorkerFlags(program: Command, defaultId: string): void {
   program
     .addOption(
-      option('--concurrency <n>', 'number of tasks to run at a time', 'MILLRACE_CONCURRENCY')
-        .argParser(integer(1, 10_000))
+      option(
+        '--concurrency <n>',
+        'number of tasks to run at a time; auto or auto:4-64: the worker finds how many do not slow one another (auto is 1 to 32)',
+        'MILLRACE_CONCURRENCY',
+      )
+        .argParser(concurrency)
         .default(1),
+    )
+    .addOption(
+      option('--auto-concurrency <auto>', 'goes before --concurrency', 'MILLRACE_AUTO_CONCURRENCY')
+        .argParser(concurrency)
+        .hideHelp(),
     )
     .addOption(
       option('--id <name>', 'id of the worker, unique among live workers', 'MILLRACE_WORKER_ID').default(

@@ -165,7 +165,7 @@ async function readParts(options: PartsOptions): Promise<PoolParts> {
     limits: limits ?? null,
     pauses: seen?.pauses ?? [],
     conditions: conditionsOf(pool, about.showTasks),
-    settings: settingsOf(pool.spec, about.showTasks),
+    settings: settingsOf(pool.spec, about.showTasks, pool.status),
   };
 }
 

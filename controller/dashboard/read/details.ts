@@ -150,14 +150,14 @@ async function workersOf(
   const all = records ? mergedWorkers(records.queue, each) : each;
   const shown = all.toSorted((a, b) => rank(a.worker, b.worker)).slice(0, WORKERS_SHOWN);
   const list = shown.map(async ({ queue, worker, parts }): Promise<WorkerRow> => {
-    const { id, state, inFlight, concurrency, version, started, leaseLeft } = worker;
+    const { id, state, inFlight, concurrency, slotsWhy = '', version, started, leaseLeft } = worker;
     const busy = showTasks && inFlight <= MOST_TASKS ? parts.filter((part) => part.worker.inFlight > 0) : [];
     const reading = busy
       .slice(0, TASKS_SHOWN)
       .map((part) => running(redisOf(part.keys), part.keys, part.worker, part.view));
     const tasks = (await Promise.all(reading)).flat().slice(0, TASKS_SHOWN);
     const silent = leaseLeft <= 0;
-    return { id, queue, state, inFlight, concurrency, version, started, silent, tasks };
+    return { id, queue, state, inFlight, concurrency, slotsWhy, version, started, silent, tasks };
   });
   return { all: all.length, list: await Promise.all(list) };
 }

@@ -48,6 +48,8 @@ export interface RegistrationOptions {
   readonly worker: WorkerOptions;
   /** Of this process: no other one has it. */
   readonly mark: string;
+  /** What it registers of its slots, where their number changes. */
+  readonly slotFields: () => Readonly<Record<string, string | number>>;
   /** Notified of each attempt. */
   readonly attempts: ConnectionAttempts;
   /** Called after each attempt that does not succeed: it may be long until one does. */
@@ -86,7 +88,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
         'an earlier process of this worker held tasks; they are back in the queue',
       );
     if (!free) return undefined;
-    const about = { ...descriptionOf(worker), client: clientName, mark };
+    const about = { ...descriptionOf(worker), ...options.slotFields(), client: clientName, mark };
     // sent together; the first one removes the empty hash of an earlier epoch, if any
     const [, epoch] = await Promise.all([
       reap(redis, keys, id, 0, 'leave'),
@@ -218,7 +220,7 @@ function descriptionOf({
   pool,
 }: WorkerOptions): Record<string, string | number> {
   return {
-    concurrency,
+    ...(typeof concurrency === 'number' && { concurrency }),
     version,
     pool,
     ...(results.ttlMs === undefined ? {} : { resultTtl: results.ttlMs }),

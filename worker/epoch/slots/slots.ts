@@ -35,12 +35,22 @@ import {
 import { createPermits, type FindFilled, type Permits } from './permits.ts';
 import { createRotation, type Rotation } from './rotation.ts';
 
+/** Notes when tasks begin and end, where the number of slots depends on it. */
+export interface SlotMeter {
+  begin(now: number): object;
+  end(task: object, now: number, ending: 'done' | 'failed' | 'ignored'): void;
+}
+
 export interface WorkerSlots {
+  readonly meter: SlotMeter | undefined;
+  /** Sets their number. Tasks that run keep theirs: where there are fewer slots now, none begins until enough of them have ended. */
+  resize(total: number): void;
   /** Slots that can be used: all but those of tasks that outlived their epoch. */
   readonly usable: number;
   readonly total: number;
   /** Those of tasks that run, and of tasks that outlived their epoch. */
   readonly busy: number;
+  /** Below 0 while more tasks run than there are slots now. */
   readonly free: number;
   /** Tasks that run or wait for a slot, of all queues. */
   readonly holding: number;
@@ -93,6 +103,7 @@ export interface WorkerSlots {
 }
 
 interface SlotsState {
+  total: number;
   /** The most urgent first. */
   lanes: readonly Lane[];
   /** Some of them are of equal rank. */
@@ -106,10 +117,14 @@ interface SlotsState {
   readonly denied: Set<Lane>;
 }
 
-export function createWorkerSlots(concurrency: number, findFilled: FindFilled): WorkerSlots {
+export function createWorkerSlots(
+  concurrency: number,
+  findFilled: FindFilled,
+  meter?: SlotMeter,
+): WorkerSlots {
   const states = newLaneStates();
   const rotation = createRotation(() => state.lanes);
-  const own = { rotates: false, rotation, running: 0, outliving: 0 };
+  const own = { total: concurrency, rotates: false, rotation, running: 0, outliving: 0 };
   const state: SlotsState = { lanes: [], ...own, states, denied: new Set() };
   const permits = createPermits(
     () => state.lanes,
@@ -117,15 +132,25 @@ export function createWorkerSlots(concurrency: number, findFilled: FindFilled): 
     (rank) => wakeWaiting(state, rank),
   );
   return {
+    meter,
     get usable() {
-      return concurrency - state.outliving;
+      return state.total - state.outliving;
     },
-    total: concurrency,
+    get total() {
+      return state.total;
+    },
+    resize: (total) => {
+      const more = total > state.total;
+      state.total = total;
+      if (!more) return;
+      fillAll(state);
+      wakeAll(state);
+    },
     get busy() {
       return state.running + state.outliving;
     },
     get free() {
-      return freeOf(state, concurrency);
+      return freeOf(state);
     },
     get holding() {
       return states.holding;
@@ -148,7 +173,7 @@ export function createWorkerSlots(concurrency: number, findFilled: FindFilled): 
       if (updateFlags(states, lane)) wakeAll(state, lane);
     },
     occupy: () => void state.running++,
-    release: () => release(state, concurrency),
+    release: () => release(state),
     outlive: (tasks) => outlive(state, tasks),
     beside: (lane) => heldBeside(states, lane),
     suspectsBeside: (lane) => areSuspectsBeside(states, lane),
@@ -178,8 +203,9 @@ export function createWorkerSlots(concurrency: number, findFilled: FindFilled): 
   };
 }
 
-function freeOf({ running, outliving }: SlotsState, concurrency: number): number {
-  return concurrency - running - outliving;
+/** Below 0 where there are fewer slots than there were. */
+function freeOf({ total, running, outliving }: SlotsState): number {
+  return total - running - outliving;
 }
 
 /** Adds a queue. The returned function removes it. */
@@ -229,13 +255,13 @@ function fillAll({ lanes, rotates }: SlotsState): void {
   for (const lane of waiting) lane.fill();
 }
 
-function release(state: SlotsState, concurrency: number): void {
+function release(state: SlotsState): void {
   state.running--;
   fillAll(state);
   if (state.lanes.length === 1) return;
   for (const lane of state.states.apart) lane.wake();
   // the slot may be of one whose task has just ended, and that is not the first to want it
-  if (freeOf(state, concurrency) === 0) return;
+  if (freeOf(state) <= 0) return;
   const first = state.lanes.find((lane) => lane.wantsWork);
   if (first) nextOf(state, first).take();
 }

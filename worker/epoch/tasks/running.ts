@@ -1,6 +1,6 @@
 /** The tasks that run, from the start of the handler to its end. */
 import type { Delivery } from '../../../queue/workers/turn.ts';
-import type { Finished } from '../../../queue/outcomes/outcome.ts';
+import { hasExpired, type Finished } from '../../../queue/outcomes/outcome.ts';
 import { runTask, type RunDeps } from '../../task/run.ts';
 import type { WorkerSlots } from '../slots/slots.ts';
 import type { ProgressOutbox } from './progress.ts';
@@ -63,8 +63,10 @@ export function createRunningTasks(options: RunningTasksOptions): RunningTasks {
       const abort = new AbortController();
       const { receipt } = delivery;
       const started = performance.now();
+      const metered = slots.meter?.begin(started);
       const run = runTask(delivery, abort.signal, started, options.run, progress);
       if (!(run instanceof Promise)) {
+        if (metered) slots.meter?.end(metered, performance.now(), endingOf(run));
         onHolding();
         onFinished(run);
         return;
@@ -72,6 +74,7 @@ export function createRunningTasks(options: RunningTasksOptions): RunningTasks {
       slots.occupy();
       const ended = run.then((finished) => {
         running.delete(receipt);
+        if (metered) slots.meter?.end(metered, performance.now(), endingOf(finished));
         if (dropped) return;
         onHolding();
         onFinished(finished);
@@ -88,4 +91,11 @@ export function createRunningTasks(options: RunningTasksOptions): RunningTasks {
       slots.outlive(ends());
     },
   };
+}
+
+/** What the end of a task says of the slots. */
+function endingOf({ outcome }: Finished): 'done' | 'failed' | 'ignored' {
+  if (outcome.kind === 'result') return 'done';
+  if (outcome.kind === 'retry') return 'failed';
+  return outcome.kind === 'dead' && !hasExpired(outcome) ? 'failed' : 'ignored';
 }

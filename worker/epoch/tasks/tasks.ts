@@ -84,7 +84,7 @@ export function createTasks(options: TasksOptions): Tasks {
   let refill: NodeJS.Immediate | undefined;
 
   function fill(): void {
-    if (held.length === 0 || slots.free === 0 || dropped || !mayBegin()) return;
+    if (held.length === 0 || slots.free <= 0 || dropped || !mayBegin()) return;
     const began = performance.now();
     while (slots.free > 0) {
       if (slots.usable - slots.free > running.size && isSuspect(held.next)) return;
