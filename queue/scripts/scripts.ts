@@ -63,9 +63,15 @@ const arity = {
 
 const marked = new WeakSet<Redis>();
 
-/** Lets a connection run the scripts; each is defined with its first call. */
+/**
+ * Lets a connection run the scripts. Each is defined with its first call, but where commands of a tick are sent together: such a pipeline
+ * knows only the scripts that were defined when it began, and one that it lacks ends the process.
+ */
 export function defineScripts(redis: Redis): Redis {
+  if (marked.has(redis)) return redis;
   marked.add(redis);
+  if (redis.options.enableAutoPipelining)
+    for (const name of Object.keys(arity) as (keyof typeof arity)[]) define(redis, name);
   return redis;
 }
 
