@@ -1,9 +1,9 @@
 /** A worker's slots in simulated time: tasks share a machine, by a curve of how fast each runs beside others, and the finder sets their number. */
 import type { Random } from '../../simulate/random.ts';
-import { find, slotsOf, startFinder, enoughTasks, sampleSize } from '../../worker/concurrency/finder.ts';
-import type { FinderState } from '../../worker/concurrency/finder-state.ts';
+import { find, slotsOf, startFinder, enoughTasks, sampleSize } from '../../worker/epoch/auto/finder.ts';
+import type { FinderState } from '../../worker/epoch/auto/finder-state.ts';
 import type { ConcurrencyBounds } from '../../runtime/concurrency.ts';
-import { createMeter, type Running } from '../../worker/concurrency/meter.ts';
+import { createMeter, type Running } from '../../worker/epoch/auto/meter.ts';
 
 export interface Curve {
   /** How fast a task runs beside `busy` tasks, itself included, at `now`; 1 is alone. */

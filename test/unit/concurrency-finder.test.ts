@@ -1,9 +1,9 @@
 /** How a worker finds its number of slots: rows of what it sees and does next, and whole runs on machines of all kinds in simulated time. */
 import { describe, expect, test } from 'vitest';
 import { createRandom, type Random } from '../../simulate/random.ts';
-import { describeWhy } from '../../worker/concurrency/describe.ts';
-import { enoughTasks, find, sampleSize, slotsOf, startFinder } from '../../worker/concurrency/finder.ts';
-import type { FinderState, Observation } from '../../worker/concurrency/finder-state.ts';
+import { describeWhy } from '../../worker/epoch/auto/describe.ts';
+import { enoughTasks, find, sampleSize, slotsOf, startFinder } from '../../worker/epoch/auto/finder.ts';
+import type { FinderState, Observation } from '../../worker/epoch/auto/finder-state.ts';
 import { runSlots, type Curve, type SlotRun } from '../support/slot-curves.ts';
 
 const bounds = { min: 1, max: 32 };

@@ -17,8 +17,8 @@ import { withDefaults } from '../../kube/defaults.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import type { WorkerEntry } from '../../queue/workers/list-workers.ts';
 import { formatConcurrency, parseConcurrency } from '../../runtime/concurrency.ts';
-import { createAutoConcurrency, type SlotsReport } from '../../worker/concurrency/auto.ts';
-import { createMeter } from '../../worker/concurrency/meter.ts';
+import { createAutoConcurrency, type SlotsReport } from '../../worker/epoch/auto/auto.ts';
+import { createMeter } from '../../worker/epoch/auto/meter.ts';
 import { memoryShare } from '../../worker/process/memory-share.ts';
 
 describe('how it is written', () => {

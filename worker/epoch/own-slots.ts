@@ -8,7 +8,7 @@ import type { QueueKeys } from '../../queue/keys.ts';
 import { readLearnedSlots, writeBestSlots, writeTrialSlots } from '../../queue/workers/learned-slots.ts';
 import { note } from '../../queue/workers/register.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
-import { createAutoConcurrency, type SlotsReport } from '../concurrency/auto.ts';
+import { createAutoConcurrency, type SlotsReport } from './auto/auto.ts';
 import type { WorkerOptions } from './options.ts';
 import type { SlotMeter } from './slots/slots.ts';
 import { memoryShare } from '../process/memory-share.ts';

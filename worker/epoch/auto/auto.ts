@@ -2,8 +2,8 @@
  * The number of slots of a running worker: feeds the finder with what the meter sees, and sets the number that it returns. It asks at the
  * end of tasks, and four times a second while any run.
  */
-import type { ConcurrencyBounds } from '../../runtime/concurrency.ts';
-import { interval, type Timer } from '../../runtime/timers.ts';
+import type { ConcurrencyBounds } from '../../../runtime/concurrency.ts';
+import { interval, type Timer } from '../../../runtime/timers.ts';
 import { describeWhy } from './describe.ts';
 import type { FinderState } from './finder-state.ts';
 import { enoughTasks, find, sampleSize, slotsOf, startFinder } from './finder.ts';

@@ -1,5 +1,5 @@
 /**
- * `worker/concurrency/` takes how long tasks run with so many slots and returns how many slots to have, and why. It knows neither
+ * `worker/epoch/auto/` takes how long tasks run with so many slots and returns how many slots to have, and why. It knows neither
  * queues nor Redis.
  *
  * How many slots: `hi` slots are worth it over `lo` if the tasks of `hi` take less than √(hi/lo) times as long, i.e. if at least half, in
@@ -12,7 +12,7 @@
  * directions, and then rests, to try again ever more rarely. What it knows is thus of the last tasks, never of those of long ago. Without
  * tasks for all slots nothing is known, and the number stays. Pure; times are arguments.
  */
-import type { ConcurrencyBounds } from '../../runtime/concurrency.ts';
+import type { ConcurrencyBounds } from '../../../runtime/concurrency.ts';
 import type { Comparison, FinderState, Found, Observation, Why } from './finder-state.ts';
 import { addSpells, emptySpell, meanRoot, slowdown, success, type Spell } from './spell.ts';
 

@@ -1,5 +1,5 @@
 /** What the finder sees, what it knows, and what it returns. */
-import type { ConcurrencyBounds } from '../../runtime/concurrency.ts';
+import type { ConcurrencyBounds } from '../../../runtime/concurrency.ts';
 import type { Spell } from './spell.ts';
 
 /** What was seen since the last spell began. */
