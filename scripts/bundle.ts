@@ -173,7 +173,9 @@ const replaced: readonly (readonly [file: RegExp, contents: string])[] = [
   // it opens stderr as a terminal to find out whether that has colours, and prints passwords if it is asked to
   [
     /[\\/]debug[\\/]src[\\/]index\.js$/,
-    'exports.default = () => Object.assign(() => undefined, { enabled: false });',
+    // called as its default export, and as the module itself where an ES module imports it
+    `module.exports = () => Object.assign(() => undefined, { enabled: false });
+    module.exports.default = module.exports;`,
   ],
 ];
 
