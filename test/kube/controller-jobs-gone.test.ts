@@ -36,20 +36,18 @@ describe.concurrent('with a controller', () => {
       spec: { policyName: name, validationActions: ['Deny'], matchResources: { namespaceSelector } },
     });
     const template = { spec: { restartPolicy: 'Never', containers: [{ name: 'main', image: 'x' }] } };
-    await objects.create(JOBS, ref.namespace, {
-      metadata: { name: 'probe' },
-      spec: { suspend: true, template },
-    });
-    // policies are compiled some time after they are stored
-    const probe = { namespace: ref.namespace, name: 'probe' };
+    // policies are compiled some time after they are stored: until then, each probe is removed
+    let probes = 0;
     const isKept = async (): Promise<void> => {
-      const refusal = await objects
-        .patch(JOBS, probe, {})
-        .then(() => objects.remove(JOBS, probe))
-        .then(
-          () => 'removed',
-          (error: Error) => error.message,
-        );
+      const probe = { namespace: ref.namespace, name: `probe-${probes++}` };
+      await objects.create(JOBS, ref.namespace, {
+        metadata: { name: probe.name },
+        spec: { suspend: true, template },
+      });
+      const refusal = await objects.remove(JOBS, probe).then(
+        () => 'removed',
+        (error: Error) => error.message,
+      );
       expect(refusal).toContain('jobs are kept here');
     };
     await eventually(isKept);
