@@ -15,7 +15,17 @@ import { openQueue, type Queue } from '../queue/queue.ts';
 import { preparePython } from '../test/support/python.ts';
 import { startChild } from './child.ts';
 import { millraceWorker } from './contestants.ts';
-import { goalLines, goalRows, goalsOf, median, ratios, rounded, thousands, type Figure } from './figures.ts';
+import {
+  costFigure,
+  goalLines,
+  goalRows,
+  goalsOf,
+  median,
+  ratios,
+  rounded,
+  thousands,
+  type Figure,
+} from './figures.ts';
 import { startBenchRedis, type BenchRedis } from './redis.ts';
 import type { Bench, BenchOptions } from './report.ts';
 import { waitReady } from './rounds.ts';
@@ -109,19 +119,14 @@ function comparedOf({ batch, plain, flow, chords }: Rows): Figure[] {
     goal,
     values: ratios(above.us, below.us),
   });
-  const cost = ({ name, redisUs }: Measured): Figure => ({
-    name: `Redis, ${name.replace('Millrace, ', '')}: a task`,
-    unit: ' µs',
-    is: 'at most',
-    values: redisUs,
-    processorTime: true,
-  });
+  const redis = ({ name, redisUs }: Measured): Figure =>
+    costFigure(`Redis, ${name.replace('Millrace, ', '')}: a task`, redisUs);
   return [
     ratio('time of a task: batch / plain', 'at most', 1.3, batch, plain),
     ratio("BullMQ's flow / batch", 'at least', 8, flow, batch),
     ...chords.map((chord) => ratio("Celery's chord / batch", 'at least', 20, chord, batch)),
-    cost(batch),
-    cost(plain),
+    redis(batch),
+    redis(plain),
   ];
 }
 

@@ -11,6 +11,7 @@ import { startRedis, type RedisServer } from '../test/support/redis.ts';
 import { startChild } from './child.ts';
 import type { Contestant } from './contestants.ts';
 import {
+  costFigure,
   goalLines,
   goalRows,
   goalsOf,
@@ -170,12 +171,6 @@ function figuresOf(rounds: Rounds): Figure[] {
     goal,
     values: ratios(of(name, 'tasksPerSecond'), of(SINGLE, 'tasksPerSecond')),
   });
-  const cost = (name: string): Figure => ({
-    name: `worker, a task: ${name}`,
-    unit: ' µs',
-    is: 'at most',
-    values: of(name, 'clientUs'),
-    processorTime: true,
-  });
-  return [rate(SAME, 0.9), rate(APART, 0.45), cost(SAME), cost(APART)];
+  const worker = (name: string): Figure => costFigure(`worker, a task: ${name}`, of(name, 'clientUs'));
+  return [rate(SAME, 0.9), rate(APART, 0.45), worker(SAME), worker(APART)];
 }

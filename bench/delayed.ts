@@ -11,6 +11,7 @@ import { queueKeys } from '../queue/keys.ts';
 import { openQueue, type Queue } from '../queue/queue.ts';
 import { cpuMsOf, startChild } from './child.ts';
 import {
+  costFigure,
   goalLines,
   goalRows,
   median,
@@ -225,17 +226,10 @@ function figuresOf({ delayed: own, pushed }: Lateness, redisUs: number[], worker
     is: 'at most',
     values: ratios(late(own, share), late(pushed, share)),
   });
-  const cost = (name: string, values: number[]): Figure => ({
-    name,
-    unit: ' µs',
-    is: 'at most',
-    values,
-    processorTime: true,
-  });
   return [
     ratio('lateness, to that of tasks that are pushed: p50', 0.5),
     ratio('lateness, to that of tasks that are pushed: p99', 0.99),
-    cost('Redis, a task of many that are due at once', redisUs),
-    cost('worker, a task of many that are due at once', workerUs),
+    costFigure('Redis, a task of many that are due at once', redisUs),
+    costFigure('worker, a task of many that are due at once', workerUs),
   ];
 }

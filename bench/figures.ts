@@ -76,6 +76,11 @@ export interface Figure {
   readonly least?: number;
 }
 
+/** Processor time of something, µs of each round. */
+export function costFigure(name: string, values: readonly number[]): Figure {
+  return { name, unit: ' µs', is: 'at most', values, processorTime: true };
+}
+
 /** A ratio of each round. */
 export function ratios(above: readonly number[], below: readonly number[]): number[] {
   return above.map((value, round) => value / (below[round] ?? NaN));

@@ -10,7 +10,17 @@ import { queueKeys } from '../queue/keys.ts';
 import { pythonOfPackage } from '../test/support/python.ts';
 import { cpuMsOfTree, startChild } from './child.ts';
 import { listAndHash, type Contestant } from './contestants.ts';
-import { goalLines, goalRows, goalsOf, median, ratios, rounded, thousands, type Figure } from './figures.ts';
+import {
+  costFigure,
+  goalLines,
+  goalRows,
+  goalsOf,
+  median,
+  ratios,
+  rounded,
+  thousands,
+  type Figure,
+} from './figures.ts';
 import { LIBRARIES, pythonLibrary } from './python-libraries.ts';
 import { startBenchRedis, type BenchRedis } from './redis.ts';
 import type { Bench, BenchOptions } from './report.ts';
@@ -162,10 +172,5 @@ function figuresOf(processes: number, { typescript, shared, single, others }: Co
   ];
 }
 
-const costOf = ({ name, cpuUs }: Measured): Figure => ({
-  name: `${name.replace('Millrace, ', '')}: a task`,
-  unit: ' µs',
-  is: 'at most',
-  values: cpuUs,
-  processorTime: true,
-});
+const costOf = ({ name, cpuUs }: Measured): Figure =>
+  costFigure(`${name.replace('Millrace, ', '')}: a task`, cpuUs);

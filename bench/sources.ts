@@ -16,6 +16,7 @@ import { defineScripts } from '../queue/scripts/scripts.ts';
 import { sourceOf } from '../queue/sources/sources.ts';
 import type { Source } from '../queue/sources/source.ts';
 import {
+  costFigure,
   goalLines,
   goalRows,
   goalsOf,
@@ -97,8 +98,6 @@ function figuresOf(contestants: readonly Contestant[], wakes: Wakes, costs: Cost
     values,
     ...more,
   });
-  const cost = (name: string, values: number[] = []): Figure =>
-    figure(name, values, { unit: ' µs', processorTime: true });
   return [
     ...others.map((name) =>
       figure(`push to sample, ${name} to a queue of Millrace`, ratios(medians(name), medians(own)), {
@@ -107,8 +106,8 @@ function figuresOf(contestants: readonly Contestant[], wakes: Wakes, costs: Cost
     ),
     figure('push to sample, a queue of Millrace to the floor', ratios(medians(own), medians(FLOOR)), {}),
     ...contestants.flatMap(({ name }) => [
-      cost(`Redis, a read of ${name}`, costs.get(name)?.redisUs),
-      cost(`controller, a read of ${name}`, costs.get(name)?.controllerUs),
+      costFigure(`Redis, a read of ${name}`, costs.get(name)?.redisUs ?? []),
+      costFigure(`controller, a read of ${name}`, costs.get(name)?.controllerUs ?? []),
     ]),
   ];
 }

@@ -5,7 +5,17 @@
  */
 import { table } from '../cli/terminal/table.ts';
 import { bullmq, drainer, millraceWorker, type Contestant } from './contestants.ts';
-import { goalLines, goalRows, goalsOf, median, ratios, rounded, thousands, type Figure } from './figures.ts';
+import {
+  costFigure,
+  goalLines,
+  goalRows,
+  goalsOf,
+  median,
+  ratios,
+  rounded,
+  thousands,
+  type Figure,
+} from './figures.ts';
 import { startBenchRedis, type BenchRedis } from './redis.ts';
 import type { Bench, BenchOptions } from './report.ts';
 import { drainRound, waitReady, type Drain } from './rounds.ts';
@@ -132,13 +142,6 @@ function figuresOf(rounds: Rounds): Figure[] {
     values: ratios(above, below),
     ...(goal !== undefined && { goal }),
   });
-  const cost = (name: string, values: number[]): Figure => ({
-    name,
-    unit: ' µs',
-    is: 'at most',
-    values,
-    processorTime: true,
-  });
   const withAof = (name: string): number[] => of(name, 'tasksPerSecond', true);
   return [
     ratio('Millrace / BullMQ at concurrency 100', of(MILLRACE_100), of(BULLMQ_100), 16),
@@ -148,10 +151,10 @@ function figuresOf(rounds: Rounds): Figure[] {
     ratio('two worker processes on one Redis / limit', of(TWO), of(LIMIT), 0.95),
     ratio('with AOF / without, concurrency 100', withAof(MILLRACE_100), of(MILLRACE_100), 0.7),
     ratio('with AOF / without, concurrency 1', withAof(MILLRACE_1), of(MILLRACE_1), 0.7),
-    cost('worker, a task at concurrency 100', of(MILLRACE_100, 'clientUs')),
-    cost('worker, a task at concurrency 1', of(MILLRACE_1, 'clientUs')),
-    cost('Redis, a task at concurrency 100', of(MILLRACE_100, 'redisUs')),
-    cost('Redis, a task at concurrency 1', of(MILLRACE_1, 'redisUs')),
-    cost('two worker processes, a task', of(TWO, 'clientUs')),
+    costFigure('worker, a task at concurrency 100', of(MILLRACE_100, 'clientUs')),
+    costFigure('worker, a task at concurrency 1', of(MILLRACE_1, 'clientUs')),
+    costFigure('Redis, a task at concurrency 100', of(MILLRACE_100, 'redisUs')),
+    costFigure('Redis, a task at concurrency 1', of(MILLRACE_1, 'redisUs')),
+    costFigure('two worker processes, a task', of(TWO, 'clientUs')),
   ];
 }

@@ -39,6 +39,11 @@ export function formatConcurrency(concurrency: Concurrency): string {
   return typeof concurrency === 'number' ? String(concurrency) : `auto:${concurrency.min}-${concurrency.max}`;
 }
 
+/** The tasks at a time that a worker begins with, and that one of a version without `auto` runs. */
+export function leastTasks(concurrency: Concurrency): number {
+  return typeof concurrency === 'number' ? concurrency : concurrency.min;
+}
+
 /** The most tasks that there may be at a time. */
 export function mostTasks(concurrency: Concurrency): number {
   return typeof concurrency === 'number' ? concurrency : concurrency.max;

@@ -10,6 +10,7 @@ import { partitionedKeys } from '../queue/partitions.ts';
 import { findFilled } from '../queue/workers/filled-queues.ts';
 import { clientName } from '../queue/workers/worker-connections.ts';
 import { systemClock } from '../runtime/clock.ts';
+import { leastTasks } from '../runtime/concurrency.ts';
 import type { WorkerOptions } from './epoch/options.ts';
 import { FIRST_TURN_TIMEOUT_MS, runQueue, type QueueLoopOptions } from './epoch/queue-loop.ts';
 import { createRefusals, patienceWith, type Refusals } from './epoch/registration/connection-errors.ts';
@@ -138,7 +139,7 @@ function openSlots(
   ownSlots: OwnSlots | undefined,
 ): WorkerSlots {
   const redisOf = new Map(queues.map(({ keys, connections }) => [keys.queue, connections.redis]));
-  const total = typeof concurrency === 'number' ? concurrency : concurrency.min;
+  const total = leastTasks(concurrency);
   const findFilledOf = async (asked: readonly Lane[]): Promise<ReadonlySet<Lane>> => {
     const byServer = Map.groupBy(asked, ({ keys }) => redisOf.get(keys.queue));
     const filled = Array.from(byServer, async ([redis, lanes]) => {

@@ -9,7 +9,7 @@
 import type { DeploymentApply } from '../../kube/api.ts';
 import type { ObjectMeta, PodTemplateSpec } from '../../kube/wire.ts';
 import { GROUP, KIND, PodDefaults, VERSION, type WorkerPool } from '../../kube/workerpool.ts';
-import { formatConcurrency, parseConcurrency } from '../../runtime/concurrency.ts';
+import { formatConcurrency, leastTasks, parseConcurrency } from '../../runtime/concurrency.ts';
 import { parseDuration } from '../../runtime/duration.ts';
 import { withPodDefaults } from './pod-defaults.ts';
 import { secretFiles, withFiles, withVolume } from './redis-secrets.ts';
@@ -107,6 +107,7 @@ function environment(
   if (spec.source) return [];
   const { redis, retry, results, deadLetters } = spec;
   const { tls } = redis;
+  const concurrency = parseConcurrency(spec.concurrency);
   const value = (name: string, text: string | number | undefined): EnvVar[] =>
     text === undefined ? [] : [{ name, value: String(text) }];
   return [
@@ -126,8 +127,12 @@ function environment(
     ...value('MILLRACE_QUEUES', spec.queues && JSON.stringify(spec.queues)),
     ...value('MILLRACE_PARTITIONS', partitions),
     ...value('MILLRACE_RESULT', spec.result),
-    ...value('MILLRACE_CONCURRENCY', fixedConcurrency(spec)),
-    ...value('MILLRACE_AUTO_CONCURRENCY', autoConcurrency(spec)),
+    // what workers of a version without `auto` go by
+    ...value('MILLRACE_CONCURRENCY', leastTasks(concurrency)),
+    ...value(
+      'MILLRACE_AUTO_CONCURRENCY',
+      typeof concurrency === 'number' ? undefined : formatConcurrency(concurrency),
+    ),
     ...value('MILLRACE_GRACE', `${Math.max(graceS - GOODBYE_S, 1)}s`),
     ...value('MILLRACE_DURABILITY_REPLICAS', spec.durability?.replicas),
     ...value('MILLRACE_DURABILITY_TIMEOUT', spec.durability && `${parseDuration(spec.durability.timeout)}ms`),
@@ -142,17 +147,6 @@ function environment(
     ...value('MILLRACE_DEAD_MAX', deadLetters.max),
     ...value('MILLRACE_DEAD_MAX_AGE', `${parseDuration(deadLetters.maxAge)}ms`),
   ];
-}
-
-/** What workers of a version without `auto` go by. */
-function fixedConcurrency({ concurrency }: WorkerPool['spec']): number {
-  const parsed = parseConcurrency(concurrency);
-  return typeof parsed === 'number' ? parsed : parsed.min;
-}
-
-function autoConcurrency({ concurrency }: WorkerPool['spec']): string | undefined {
-  const parsed = parseConcurrency(concurrency);
-  return typeof parsed === 'number' ? undefined : formatConcurrency(parsed);
 }
 
 function hasPassword(url: string | undefined): boolean {

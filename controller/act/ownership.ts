@@ -25,7 +25,7 @@ export function isOwnPod({ metadata }: Pod, deployment: string): boolean {
 
 /** Whether a registered worker is the pool's: not that of a pool of the same name in another cluster, where that can be told. */
 export function isWorkerOf(
-  { metadata: { namespace, name, uid } }: WorkerPool,
+  { metadata: { namespace, name, uid } }: Pick<WorkerPool, 'metadata'>,
   { pool, poolUid }: Pick<WorkerEntry, 'pool' | 'poolUid'>,
 ): boolean {
   return pool === `${namespace}/${name}` && (poolUid === '' || poolUid === uid);

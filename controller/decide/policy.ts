@@ -6,7 +6,7 @@ import {
   type StepLimit,
   type WorkerPoolSpec,
 } from '../../kube/workerpool.ts';
-import { parseConcurrency, type Concurrency } from '../../runtime/concurrency.ts';
+import { leastTasks, parseConcurrency, type Concurrency } from '../../runtime/concurrency.ts';
 import { parseDuration } from '../../runtime/duration.ts';
 import { cronTimesOf } from './cron.ts';
 import { DEFAULT_WINDOW_MS, type Policy } from './decision.ts';
@@ -27,7 +27,7 @@ export function policyOf(spec: WorkerPoolSpec): Policy {
     maxReplicas,
     tasksPerReplica,
     targetWaitMs: targetWait === undefined ? undefined : parseDuration(targetWait),
-    slots: typeof concurrency === 'number' ? concurrency : concurrency.min,
+    slots: leastTasks(concurrency),
     windowMs:
       scaleDown.window !== undefined
         ? parseDuration(scaleDown.window)

@@ -6,9 +6,10 @@ import { within } from '../../queue/connection/within.ts';
 import { listWorkers, type WorkerEntry } from '../../queue/workers/list-workers.ts';
 import { keyOf } from '../../kube/watch.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
-import { parseConcurrency } from '../../runtime/concurrency.ts';
+import { parseConcurrency, type ConcurrencyBounds } from '../../runtime/concurrency.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
+import { isWorkerOf } from '../act/ownership.ts';
 import type { QueueLink } from '../sample/sampler.ts';
 
 /** What the workers of a pool found. */
@@ -33,19 +34,21 @@ const READ_TIMEOUT_MS = 2_000;
 /** Smaller changes than this share move no replicas. */
 const HYSTERESIS = 0.1;
 
-function isAuto({ spec }: WorkerPool): boolean {
-  return spec.source === undefined && String(spec.concurrency).startsWith('auto');
+/** Undefined where the number is fixed. */
+function boundsOf({ spec: { source, concurrency } }: WorkerPool): ConcurrencyBounds | undefined {
+  if (source !== undefined || typeof concurrency === 'number') return undefined;
+  const parsed = parseConcurrency(concurrency);
+  return typeof parsed === 'number' ? undefined : parsed;
 }
 
 /** The number to size the pool by; before any worker has reported, what was known last, or the minimum. Undefined where it is fixed. */
 export function foundSlotsOf(pool: WorkerPool, { found }: FoundSlotsState): FoundSlots | undefined {
-  if (!isAuto(pool)) return undefined;
-  const { spec, status } = pool;
-  const concurrency = parseConcurrency(spec.concurrency);
-  if (typeof concurrency === 'number') return undefined;
-  const { slots, why } = found ?? { slots: status?.slots ?? concurrency.min, why: status?.slotsReason ?? '' };
+  const bounds = boundsOf(pool);
+  if (!bounds) return undefined;
+  const { status } = pool;
+  const { slots, why } = found ?? { slots: status?.slots ?? bounds.min, why: status?.slotsReason ?? '' };
   // other bounds may hold by now
-  return { slots: Math.min(Math.max(slots, concurrency.min), concurrency.max), why };
+  return { slots: Math.min(Math.max(slots, bounds.min), bounds.max), why };
 }
 
 /** Reads the workers again if that is due, in the background: no decision waits for it. */
@@ -55,11 +58,10 @@ export function followSlots(
   { link, clock, log }: { readonly link: QueueLink; readonly clock: Clock; readonly log: Logger },
 ): void {
   const [keys] = link.queues;
-  if (!keys || link.source || !isAuto(pool) || clock.elapsed() - state.readAt < READ_MS) return;
+  if (!keys || link.source || !boundsOf(pool) || clock.elapsed() - state.readAt < READ_MS) return;
   state.readAt = clock.elapsed();
   within(READ_TIMEOUT_MS, listWorkers(link.sampler.redisOf(keys), keys), 'the list of workers').then(
-    (workers) =>
-      (state.found = slotsAfter(state.found, slotsReported(workers, keyOf(pool), pool.metadata.uid))),
+    (workers) => (state.found = slotsAfter(state.found, slotsReported(workers, pool))),
     (err: unknown) => log.debug({ pool: keyOf(pool), err }, 'failed to read the slots of workers'),
   );
 }
@@ -67,13 +69,11 @@ export function followSlots(
 /** The mean of a pool's workers that do not leave; `undefined` where there are none. Workers of a fixed number report that. */
 export function slotsReported(
   workers: readonly WorkerEntry[],
-  pool: string,
-  uid?: string,
+  pool: Pick<WorkerPool, 'metadata'>,
 ): FoundSlots | undefined {
   const own = workers
-    // another cluster may have a pool of the same name
-    .filter(({ poolUid }) => poolUid === '' || uid === undefined || poolUid === uid)
-    .filter(({ pool: theirs, state }) => theirs === pool && state !== 'draining' && state !== 'drained')
+    .filter((worker) => isWorkerOf(pool, worker))
+    .filter(({ state }) => state !== 'draining' && state !== 'drained')
     .map(({ slots, concurrency, slotsWhy = '' }) => ({ slots: slots ?? concurrency, why: slotsWhy }))
     .filter(({ slots }) => slots > 0);
   if (own.length === 0) return undefined;

@@ -69,8 +69,9 @@ export function runSlots(
     const found = find(state, { ...meter.observation(now), memory });
     const before = slotsOf(state);
     state = found.state;
-    if (found.fresh) meter.reset(found.slots, sampleSize(state), now);
-    if (found.slots !== before) changes.push({ at: now, slots: found.slots, level: state.level });
+    const slots = slotsOf(state);
+    if (found.fresh) meter.reset(slots, sampleSize(state), now);
+    if (slots !== before) changes.push({ at: now, slots, level: state.level });
   };
 
   fill();

@@ -193,7 +193,7 @@ describe('one step', () => {
     expect(voided.state.comparison?.spells).toBe(1);
     const stuck = find(trial, { ...spell(trial, 60_000, 100), begun: false });
     expect(stuck.state.comparison).toBeUndefined();
-    expect(stuck.slots).toBe(4);
+    expect(slotsOf(stuck.state)).toBe(4);
     expect(describeWhy(stuck.state.why)).toBe('there were not enough tasks at a time to try more');
   });
 
@@ -221,7 +221,7 @@ describe('one step', () => {
   test('bounds of one number: nothing is tried', () => {
     const fixed = startFinder({ min: 3, max: 3 }, 1, 0);
     const after = find(fixed, spell(fixed, 1_000, 100));
-    expect(after.slots).toBe(3);
+    expect(slotsOf(after.state)).toBe(3);
     expect(after.state.comparison).toBeUndefined();
   });
 });

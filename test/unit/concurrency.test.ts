@@ -91,7 +91,8 @@ describe('what a pool is sized by', () => {
     ],
     ['what makes no sense', [{ concurrency: 0 }], undefined],
   ])('%s', (_name, workers, found) => {
-    expect(slotsReported(workers.map(entry), 'shop/mail', 'ours')).toEqual(found);
+    const metadata = { namespace: 'shop', name: 'mail', uid: 'ours' };
+    expect(slotsReported(workers.map(entry), { metadata })).toEqual(found);
   });
 
   test('before a worker has reported, what was known last; then the minimum; always within the bounds', () => {

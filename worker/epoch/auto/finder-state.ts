@@ -79,8 +79,6 @@ export interface FinderState {
 
 export interface Found {
   readonly state: FinderState;
-  /** Slots to have now. */
-  readonly slots: number;
   /** A new spell begins. */
   readonly fresh: boolean;
 }

@@ -121,11 +121,11 @@ function isTrialNow({ spells }: Comparison): boolean {
 }
 
 function stay(state: FinderState): Found {
-  return { state, slots: slotsOf(state), fresh: false };
+  return { state, fresh: false };
 }
 
 function begin(state: FinderState, now: number): Found {
-  return { state: { ...state, setAt: now }, slots: slotsOf(state), fresh: true };
+  return { state: { ...state, setAt: now }, fresh: true };
 }
 
 /** While fewer slots are tried, all others must become free first, which may take as long as tasks run. */
