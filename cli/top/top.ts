@@ -101,21 +101,21 @@ async function live(source: TopSource, log: CommandLog): Promise<void> {
   const over = new AbortController();
   let state: TopState = firstState;
   let data: TopData = { rows: [], detail: undefined };
-  // one about reading disappears with the next read, any other with the next key
-  let note: { readonly text: string; readonly aboutReading: boolean } | undefined;
-  note = { text: 'reading …', aboutReading: true };
+  // until the next read, and until the next key
+  let reading: string | undefined = 'reading …';
+  let done: string | undefined;
   let wake = (): void => undefined;
   await using inside = createInside(source);
 
   const redraw = (): void => {
     const { columns, lines } = screen;
     screen.show(
-      draw(state, data, { title: source.title, columns, lines, now: Date.now(), note: note?.text }),
+      draw(state, data, { title: source.title, columns, lines, now: Date.now(), note: reading ?? done }),
     );
   };
   const onKey = (key: Key): void => {
     const pressed = press(state, key, data);
-    if (pressed.state !== state) note = undefined;
+    if (pressed.state !== state) done = undefined;
     state = pressed.state;
     const { wish } = pressed;
     if (wish?.kind === 'quit') over.abort();
@@ -128,7 +128,7 @@ async function live(source: TopSource, log: CommandLog): Promise<void> {
           return (error as Error).message;
         })
         .then((text) => {
-          note = { text, aboutReading: false };
+          done = text;
           wake();
         })
         .catch(() => undefined);
@@ -142,11 +142,11 @@ async function live(source: TopSource, log: CommandLog): Promise<void> {
   while (!ended.aborted) {
     try {
       const [rows, detail] = await Promise.all([source.rows(), inside.read()]);
-      if (note?.aboutReading) note = undefined;
+      reading = undefined;
       data = { rows, detail };
     } catch (error) {
       log.debug(error, 'reading failed; retrying');
-      note = { text: `! ${(error as Error).message}`, aboutReading: true };
+      reading = `! ${(error as Error).message}`;
     }
     if (ended.aborted) break;
     redraw();

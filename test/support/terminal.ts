@@ -36,8 +36,10 @@ export async function openTerminal(
   const where = ['-t', 'it'];
   const window = ['-x', String(size.columns), '-y', String(size.lines)];
   await tmux('new-session', '-d', '-s', 'it', ...window, 'sh');
-  await tmux('send-keys', ...where, '-l', `${command}\n`);
   const screen = (): Promise<string> => tmux('capture-pane', '-p', ...where);
+  // what is typed before the shell reads it is echoed twice, and the prompt then stands before the first output
+  await eventually(async () => expect(await screen()).toMatch(/[#$]/));
+  await tmux('send-keys', ...where, '-l', `${command}\n`);
   return {
     screen,
     painted: () => tmux('capture-pane', '-p', '-e', ...where),
