@@ -49,14 +49,18 @@ export interface Counter extends Tally {
 
 /** Keep one object for each set of labels: sets are compared by identity. */
 export function createCounter(name: string, help: string, labels: readonly string[] = []): Counter {
-  const counts = new Map<Readonly<Record<string, string>>, number>();
+  const counts = new Map<Readonly<Record<string, string>>, { value: number }>();
   return {
     name,
     help,
     type: 'counter',
     labels,
-    inc: (of, by = 1) => void counts.set(of, (counts.get(of) ?? 0) + by),
-    values: () => Array.from(counts, ([of, value]) => ({ labels: of, value })),
+    inc: (of, by = 1) => {
+      const count = counts.get(of);
+      if (count) count.value += by;
+      else counts.set(of, { value: by });
+    },
+    values: () => Array.from(counts, ([of, { value }]) => ({ labels: of, value })),
   };
 }
 

@@ -15,9 +15,12 @@ const FIRST_BYTES = 4_096;
 /** Up to here, a loop over the characters is faster than a call into the runtime. */
 const SHORT_TEXT = 64;
 
-/** Packs a value. Throws `RangeError` for a number that is negative, not whole or beyond 2^53. */
-export function pack(root: Packable): Buffer {
-  let buffer = Buffer.allocUnsafe(FIRST_BYTES);
+/**
+ * Packs a value. Throws `RangeError` for a number that is negative, not whole or beyond 2^53. `bytes`: its expected size, for which it is not
+ * moved as it grows.
+ */
+export function pack(root: Packable, bytes = FIRST_BYTES): Buffer {
+  let buffer = Buffer.allocUnsafe(bytes);
   let at = 0;
 
   function reserve(room: number): void {
@@ -56,10 +59,29 @@ export function pack(root: Packable): Buffer {
     at += buffer.write(value, at);
   }
 
-  function bytes(value: Buffer): void {
+  function raw(value: Buffer): void {
     rawHead(value.length);
     reserve(value.length);
     at += value.copy(buffer, at);
+  }
+
+  /** Most values are short texts: a loop over local variables, without a call for each of them. */
+  function array(values: readonly Packable[]): void {
+    head(values.length, 0x90, 15, 0xdc);
+    for (let i = 0; i < values.length; i++) {
+      const into = buffer;
+      let to = at;
+      for (; i < values.length; i++) {
+        const value = values[i];
+        if (typeof value !== 'string' || value.length > SHORT_TEXT || to + SHORT_TEXT + 2 > into.length)
+          break;
+        const end = writeAscii(into, to, value);
+        if (end === undefined) break;
+        to = end;
+      }
+      at = to;
+      if (i < values.length) any(values[i] as Packable);
+    }
   }
 
   function number(value: number): void {
@@ -89,11 +111,9 @@ export function pack(root: Packable): Buffer {
   function any(value: Packable): void {
     if (typeof value === 'string') text(value);
     else if (typeof value === 'number') number(value);
-    else if (Buffer.isBuffer(value)) bytes(value);
-    else if (Array.isArray(value)) {
-      head(value.length, 0x90, 15, 0xdc);
-      for (const element of value as readonly Packable[]) any(element);
-    } else object(value as PackableObject);
+    else if (Buffer.isBuffer(value)) raw(value);
+    else if (Array.isArray(value)) array(value as readonly Packable[]);
+    else object(value as PackableObject);
   }
 
   any(root);
@@ -118,4 +138,38 @@ function writeAscii(into: Buffer, at: number, value: string): number | undefined
     into[to++] = code;
   }
   return to;
+}
+
+/**
+ * The texts in an array that `cmsgpack.pack` has made of them. They are views of `packed`, not copies. Throws `RangeError` for anything else.
+ */
+export function unpackTexts(packed: Buffer): Buffer[] {
+  const { length } = packed;
+  const odd = (): never => {
+    throw new RangeError('a packed array of texts was expected');
+  };
+  const first = length > 0 ? packed.readUInt8(0) : 0;
+  const isShort = first >> 4 === 0x9;
+  const isLong = first === 0xdd;
+  if (!isShort && !isLong && first !== 0xdc) odd();
+  const count = isShort ? first & 0xf : isLong ? packed.readUInt32BE(1) : packed.readUInt16BE(1);
+  let at = isShort ? 1 : isLong ? 5 : 3;
+  // each takes a byte at least
+  if (count > length - at) odd();
+  const texts: Buffer[] = [];
+  for (let i = 0; i < count; i++) {
+    const head = packed[at++] ?? 0;
+    let size = head & 0x1f;
+    if (head === 0xd9) size = packed.readUInt8(at++);
+    else if (head === 0xda) {
+      size = packed.readUInt16BE(at);
+      at += 2;
+    } else if (head === 0xdb) {
+      size = packed.readUInt32BE(at);
+      at += 4;
+    } else if (head >> 5 !== 0x5) odd();
+    if (at + size > length) odd();
+    texts.push(packed.subarray(at, (at += size)));
+  }
+  return texts;
 }

@@ -7,11 +7,13 @@
 import type { Redis } from 'ioredis';
 import type { PartMark } from '../batch-mark.ts';
 import type { QueueKeys } from '../keys.ts';
-import { pack, type Packable, type PackableObject } from './pack.ts';
+import { pack, unpackTexts, type Packable, type PackableObject } from './pack.ts';
 import { script } from '../scripts/scripts.ts';
 
 /** An id or a value of this size is an argument of its own: it is not copied, and the packed argument stays small. */
 const LONG = 4_096;
+/** What most results take, with receipt and id. */
+const RESULT_BYTES = 64;
 
 /** A task's history before this delivery. */
 export interface Past {
@@ -203,7 +205,7 @@ type Reply =
       length: number | Buffer,
       orders: number,
       first: number,
-      raws: readonly Buffer[],
+      raws: readonly Buffer[] | Buffer,
       pasts: readonly unknown[],
       dueIn: number,
       marks: number,
@@ -222,8 +224,9 @@ export function receiptPrefix(epoch: number): string {
 /** `epoch` is part of the receipts. */
 function decodeReply(epoch: number, reply: Reply): TurnReply {
   if (reply[0] === 0) return { kind: 'fenced' };
-  const [, now, length, orders, first, raws, pastList, dueIn, marks, apart, madeAt, aside, form, limited] =
+  const [, now, length, orders, first, taken, pastList, dueIn, marks, apart, madeAt, aside, form, limited] =
     reply;
+  const raws = Buffer.isBuffer(taken) ? unpackTexts(taken) : taken;
   const prefix = receiptPrefix(epoch);
   const pasts = new Map<number, Past>();
   for (let i = 0; i + 1 < pastList.length; i += 2)
@@ -284,7 +287,7 @@ function turnArguments({
     if (unique !== undefined) keys.push({ receipt, id: bytes(id), key: unique });
   }
   // packing leaves out what is undefined, so what a turn has none of costs neither side anything
-  const packed = pack({
+  const request = {
     worker,
     epoch: String(epoch),
     number,
@@ -345,8 +348,8 @@ function turnArguments({
       raws: tasks.map(({ raw }) => bytes(raw)),
     })),
     resultName: settled.parts ? resultName : undefined,
-  });
-  return [packed, ...long];
+  };
+  return [pack(request, 1_024 + RESULT_BYTES * receipts.length), ...long];
 }
 
 function packedGroup({ mark, results, dead, cancelled, spawned }: PartGroup): PackableObject {

@@ -1,7 +1,7 @@
 /** What pack.ts writes, read by the server that it is for. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { pack, type Packable } from '../../queue/workers/pack.ts';
+import { pack, unpackTexts, type Packable } from '../../queue/workers/pack.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 
 let server: RedisServer;
@@ -51,4 +51,33 @@ test('objects in arrays in objects; undefined values are left out', async () => 
     value,
   );
   expect((found as unknown[]).map(String)).toEqual(['a', '1', 'b', 'c', '19']);
+});
+
+test.each([0, 1, 15, 16, 65_535, 65_536])('an array of %i texts, packed by the server', async (length) => {
+  const reply = await redis.callBuffer(
+    'EVAL',
+    'local all = {} for i = 1, tonumber(ARGV[1]) do all[i] = "text " .. i end return cmsgpack.pack(all)',
+    0,
+    length,
+  );
+  const texts = unpackTexts(reply as Buffer).map(String);
+  expect(texts).toEqual(Array.from({ length }, (_, i) => `text ${i + 1}`));
+});
+
+test('texts of any bytes and sizes, packed by the server', async () => {
+  const all = sizes.map((size) => Buffer.from(Uint8Array.from({ length: size }, (_, i) => (i * 7) & 0xff)));
+  const reply = await redis.callBuffer('EVAL', 'return cmsgpack.pack(ARGV)', 0, ...all);
+  const texts = unpackTexts(reply as Buffer);
+  expect(texts.map((text, i) => text.equals(all[i] as Buffer))).toEqual(all.map(() => true));
+});
+
+test.each([
+  ['nothing', []],
+  ['a text', [0xa1, 0x61]],
+  ['an array of numbers', [0x91, 0x05]],
+  ['a text that is cut off', [0x91, 0xa2, 0x61]],
+  ['a size that is cut off', [0x91, 0xda, 0x01]],
+  ['fewer texts than announced', [0xdd, 0xff, 0xff, 0xff, 0xff, 0xa0]],
+])('%s is refused', (_, bytes) => {
+  expect(() => unpackTexts(Buffer.from(bytes))).toThrow(RangeError);
 });

@@ -46,6 +46,24 @@ test('any bytes come and go unchanged: empty, not UTF-8, equal ones, 10 MB', asy
   expect(await redis.exists(keys.inflight(worker.id))).toBe(0);
 });
 
+test('many tasks come as they are: short and long ones, of any bytes, and again after a lost reply', async () => {
+  const keys = freshKeys();
+  const worker = await startHandWorker(redis, keys);
+  const many = (size: (i: number) => number): Buffer[] =>
+    Array.from({ length: 300 }, (_, i) => Buffer.alloc(size(i), i));
+  // of up to 300 bytes; a few of them longer; all of them together more than a reply packs
+  for (const size of [(i: number) => i, (i: number) => (i % 50 ? 1 : 20_000), () => 2_000]) {
+    const tasks = many(size);
+    await redis.lpush(keys.queue, ...tasks);
+    const request = worker.next({ want: 300 });
+    const replies = [await worker.send(request), await worker.send(request)];
+    for (const reply of replies) {
+      if (reply.kind === 'fenced') throw new Error(`${worker.id} is fenced`);
+      expect(reply.tasks.map(({ raw }, i) => raw.equals(tasks[i] as Buffer))).toEqual(tasks.map(() => true));
+    }
+  }
+});
+
 test('long ids, values and dead letters go through beside short ones, as text and as bytes', async () => {
   const keys = freshKeys();
   const worker = await startHandWorker(redis, keys);

@@ -23,6 +23,8 @@ export class ResultEncodingError extends Error {
  */
 export function encodeResult(value: unknown, maxBytes: number = MAX_RESULT_BYTES): Buffer | string {
   const encoded = toTextOrBytes(value);
+  // of a text, no character takes more than three bytes
+  if (encoded.length * 3 <= maxBytes) return encoded;
   const size = Buffer.byteLength(encoded);
   if (size > maxBytes) throw tooLarge(`it has ${size} bytes`, maxBytes);
   return encoded;
@@ -41,8 +43,9 @@ export function tooLarge(found: string, maxBytes: number): ResultEncodingError {
 
 function toTextOrBytes(value: unknown): Buffer | string {
   if (typeof value === 'string') return value;
-  if (Buffer.isBuffer(value)) return value;
   if (value === undefined) return 'null';
+  if (typeof value !== 'object') return toJson(value);
+  if (Buffer.isBuffer(value)) return value;
   try {
     if (isAnyArrayBuffer(value)) return Buffer.from(value);
     if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);

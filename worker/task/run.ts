@@ -11,7 +11,7 @@ import type { Delivery, Past } from '../../queue/workers/turn.ts';
 import { openTelemetry } from '../../runtime/opentelemetry.ts';
 import { describeError } from '../../runtime/describe-error.ts';
 import { encodeResult } from './encode.ts';
-import type { Handler } from './handler.ts';
+import type { Handler, TaskContext } from './handler.ts';
 import { readOptions, type Judge } from '../../queue/outcomes/not-run.ts';
 import { retryAfter } from './retry-after.ts';
 import { createSpawned, type Spawned } from './spawn.ts';
@@ -49,6 +49,25 @@ export interface RunDeps extends Judge {
 /** The default of a policy. */
 export const MAX_DELIVERIES = 5;
 
+/** A task while it runs: one object, not a function for each thing that may happen to it, of which most tasks need few. */
+interface Attempt {
+  readonly delivery: Delivery;
+  readonly signal: AbortSignal;
+  readonly started: number;
+  readonly deps: RunDeps;
+  readonly outbox: Reports;
+  readonly id: string | Buffer;
+  readonly value: unknown;
+  readonly batch: PartMark | undefined;
+  readonly unique: string | undefined;
+  /** 1 for the first try. */
+  readonly number: number;
+  over: boolean;
+  begun: boolean;
+  span: AttemptSpan | undefined;
+  spawned: Spawned | undefined;
+}
+
 /**
  * Runs the task of `delivery`, started at `started` by performance.now(). If `signal` has aborted by the time the task ends
  * without a result, it is released. For a handler that returns no promise, the outcome is returned immediately.
@@ -60,98 +79,145 @@ export function runTask(
   deps: RunDeps,
   outbox: Reports,
 ): Finished | Promise<Finished> {
-  const { attempts } = delivery.past;
-  const poison = isPoison(delivery.past, deps.retry);
-  const { raw } = delivery;
+  const { raw, past } = delivery;
+  const { attempts } = past;
+  const poison = isPoison(past, deps.retry);
   const tooLarge = raw.length > deps.maxTaskBytes;
   const { id, value } = deps.bytesOnly || tooLarge ? parseTaskHead(raw) : parseTask(raw);
-  const batch = markOf(value, id, raw, deps);
-  const { options, notRun } = readOptions({ id, value }, delivery.past, deps);
+  const mark = markOf(value, id, raw, deps);
+  const { options, notRun } = readOptions({ id, value }, past, deps);
   const unique = options?.unique;
-  const attempt = poison || tooLarge || notRun ? attempts : attempts + 1;
-  let over = false;
-  let begun = false;
-  let span: AttemptSpan | undefined;
-  let spawned: Spawned | undefined;
-  const finish = (ended: Outcome, error?: unknown): Finished => {
-    over = true;
-    spawned?.close();
-    outbox.ended(id);
-    const cancelled = signal.aborted && signal.reason instanceof TaskCancelled;
-    const outcome: Outcome = cancelled ? { kind: 'cancelled' } : ended;
-    span?.end(outcome.kind, error);
-    const serviceMs = performance.now() - started;
-    const more = { ...(isMark(batch) && { batch }), ...(!begun && ({ unbegun: true } as const)) };
-    return { delivery, id, attempt, outcome, serviceMs, unique, ...more };
+  const run: Attempt = {
+    delivery,
+    signal,
+    started,
+    deps,
+    outbox,
+    id,
+    value,
+    batch: isMark(mark) ? mark : undefined,
+    unique,
+    number: poison || tooLarge || notRun ? attempts : attempts + 1,
+    over: false,
+    begun: false,
+    span: undefined,
+    spawned: undefined,
   };
-  const succeed = (result: unknown): Finished =>
-    finish({
-      kind: 'result',
-      value: encodeResult(result, deps.maxResultBytes),
-      ...(spawned && spawned.tasks.length > 0 && { spawned: spawned.tasks }),
-    });
-  const fail = (error: unknown): Finished => {
-    if (signal.aborted) return finish({ kind: 'release' });
-    deps.onThrown?.(id, attempt, error);
-    const next = nextAttempt({ attempt, error, policy: deps.retry, random: deps.random() });
-    return next.kind === 'dead'
-      ? finish({ kind: 'dead', error: next.reason }, error)
-      : finish({ kind: 'retry', delayMs: next.delayMs, error: describeError(error) }, error);
-  };
-  if (batch !== undefined && !isMark(batch))
-    return finish({ kind: 'dead', error: `it cannot be a part of a batch: ${batch.why}` });
-  if (notRun) return finish({ kind: 'dead', ...notRun });
+  if (mark !== undefined && !isMark(mark))
+    return finish(run, { kind: 'dead', error: `it cannot be a part of a batch: ${mark.why}` });
+  if (notRun) return finish(run, { kind: 'dead', ...notRun });
   if (poison)
-    return poisonError(delivery.past, deps).then((error) => finish({ kind: 'dead', error, poison: true }));
+    return poisonError(past, deps).then((error) => finish(run, { kind: 'dead', error, poison: true }));
   if (tooLarge)
-    return finish({
+    return finish(run, {
       kind: 'dead',
       error:
         `the task is too large: it has ${raw.length} bytes, and at most ${deps.maxTaskBytes} are accepted here ` +
         '(tasks.maxSize, --task-max-size); store it elsewhere and push a reference',
     });
-  // what a handler leaves running may continue to report
-  const spawn = (tasks: Iterable<unknown>): string[] => {
-    spawned ??= createSpawned(id, batch);
-    if (over) spawned.close();
-    return spawned.add(tasks);
-  };
-  const progress = (report: unknown): void => void (over || outbox.report(id, report));
-  const begin = (): Finished | Promise<Finished> => {
-    try {
-      return handle();
-    } catch (error) {
-      return fail(error);
-    }
-  };
-  const handle = (): Finished | Promise<Finished> => {
-    const { queue, handler } = deps;
-    begun = true;
-    const api = openTelemetry();
-    if (api) span = startAttempt(api, { queue, id, raw, attempt, value });
-    const trace = span ? span.trace : broughtTrace(value);
-    const context = { id, raw, attempt, signal, queue, trace, progress, spawn, retryAfter };
-    const answer = span ? span.inside(() => handler(value, context)) : handler(value, context);
-    return isThenable(answer) ? settled(answer, succeed, fail) : succeed(answer);
-  };
-  // it was not begun: however often, it costs no attempt
-  const unasked = (error: Error): Finished => {
-    if (signal.aborted) return finish({ kind: 'release' });
-    const policy = { ...deps.retry, attempts: Infinity };
-    const next = nextAttempt({ attempt, error, policy, random: deps.random() });
-    const delayMs = next.kind === 'retry' ? next.delayMs : 0;
-    return { ...finish({ kind: 'retry', delayMs, error: describeError(error) }, error), attempt: attempts };
-  };
-  if (unique === undefined) return begin();
+  if (unique === undefined) return begin(run);
   const claim = { key: unique, forMs: options?.uniqueForMs ?? 0, id: String(id), receipt: delivery.receipt };
   return deps.claim(claim).then(
     (claimed) => {
-      if (claimed === 'fenced') return finish({ kind: 'release' });
-      if (claimed) return finish({ kind: 'cancelled', duplicateOf: claimed.holder });
-      return signal.aborted ? fail(signal.reason) : begin();
+      if (claimed === 'fenced') return finish(run, { kind: 'release' });
+      if (claimed) return finish(run, { kind: 'cancelled', duplicateOf: claimed.holder });
+      return signal.aborted ? fail(run, signal.reason) : begin(run);
     },
-    (cause: unknown) => unasked(new Error(`Redis did not say which task has the key "${unique}"`, { cause })),
+    (cause: unknown) =>
+      unasked(run, new Error(`Redis did not say which task has the key "${unique}"`, { cause })),
   );
+}
+
+function begin(run: Attempt): Finished | Promise<Finished> {
+  try {
+    return handle(run);
+  } catch (error) {
+    return fail(run, error);
+  }
+}
+
+function handle(run: Attempt): Finished | Promise<Finished> {
+  const { id, value, number: attempt, signal } = run;
+  const { queue, handler } = run.deps;
+  const { raw } = run.delivery;
+  run.begun = true;
+  const api = openTelemetry();
+  const span = api && (run.span = startAttempt(api, { queue, id, raw, attempt, value }));
+  const context: TaskContext = {
+    id,
+    raw,
+    attempt,
+    signal,
+    queue,
+    trace: span ? span.trace : broughtTrace(value),
+    // what a handler leaves running may continue to report
+    progress: (report) => void (run.over || run.outbox.report(id, report)),
+    spawn: (tasks) => spawn(run, tasks),
+    retryAfter,
+  };
+  const answer = span ? span.inside(() => handler(value, context)) : handler(value, context);
+  return isThenable(answer) ? settled(run, answer) : succeed(run, answer);
+}
+
+function spawn(run: Attempt, tasks: Iterable<unknown>): string[] {
+  run.spawned ??= createSpawned(run.id, run.batch);
+  if (run.over) run.spawned.close();
+  return run.spawned.add(tasks);
+}
+
+function finish(run: Attempt, ended: Outcome, error?: unknown): Finished {
+  const { delivery, signal, id, number: attempt, unique, batch } = run;
+  run.over = true;
+  run.spawned?.close();
+  run.outbox.ended(id);
+  const cancelled = signal.aborted && signal.reason instanceof TaskCancelled;
+  const outcome: Outcome = cancelled ? { kind: 'cancelled' } : ended;
+  run.span?.end(outcome.kind, error);
+  const serviceMs = performance.now() - run.started;
+  const finished: Finished = { delivery, id, attempt, outcome, serviceMs, unique, batch };
+  return run.begun ? finished : { ...finished, unbegun: true };
+}
+
+function succeed(run: Attempt, result: unknown): Finished {
+  const value = encodeResult(result, run.deps.maxResultBytes);
+  const added = run.spawned?.tasks ?? [];
+  return finish(
+    run,
+    added.length > 0 ? { kind: 'result', value, spawned: added } : { kind: 'result', value },
+  );
+}
+
+function fail(run: Attempt, error: unknown): Finished {
+  const { signal, id, number: attempt, deps } = run;
+  if (signal.aborted) return finish(run, { kind: 'release' });
+  deps.onThrown?.(id, attempt, error);
+  const next = nextAttempt({ attempt, error, policy: deps.retry, random: deps.random() });
+  return next.kind === 'dead'
+    ? finish(run, { kind: 'dead', error: next.reason }, error)
+    : finish(run, { kind: 'retry', delayMs: next.delayMs, error: describeError(error) }, error);
+}
+
+/** It was not begun: however often, it costs no attempt. */
+function unasked(run: Attempt, error: Error): Finished {
+  const { signal, delivery, number: attempt, deps } = run;
+  if (signal.aborted) return finish(run, { kind: 'release' });
+  const policy = { ...deps.retry, attempts: Infinity };
+  const next = nextAttempt({ attempt, error, policy, random: deps.random() });
+  const delayMs = next.kind === 'retry' ? next.delayMs : 0;
+  const { attempts } = delivery.past;
+  return {
+    ...finish(run, { kind: 'retry', delayMs, error: describeError(error) }, error),
+    attempt: attempts,
+  };
+}
+
+/** `await` settles only once, even if the `then` of a handler's promise calls back more often. */
+async function settled(run: Attempt, answer: PromiseLike<unknown>): Promise<Finished> {
+  try {
+    return succeed(run, await answer);
+  } catch (error) {
+    return fail(run, error);
+  }
 }
 
 /** The mark of a part; why it cannot be one; `undefined` for a task that is no part of a batch. */
@@ -175,19 +241,6 @@ function markOf(
 
 function isMark(batch: ReturnType<typeof markOf>): batch is PartMark {
   return batch !== undefined && !('why' in batch);
-}
-
-/** `await` settles only once, even if the `then` of a handler's promise calls back more often. */
-async function settled<T>(
-  answer: PromiseLike<unknown>,
-  succeed: (result: unknown) => T,
-  fail: (error: unknown) => T,
-): Promise<T> {
-  try {
-    return succeed(await answer);
-  } catch (error) {
-    return fail(error);
-  }
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -91,6 +91,7 @@ local function take_plain(woken, more)
       left, count = left - size, count + there
     end
   end
+  s.packs = count >= PACKED and left >= ROOM - PACKED_BYTES
   return fresh
 end
 
@@ -218,6 +219,8 @@ local marks = s.with_marks and math.max(1, sum_of(call('HGET', STATS, 'marks'), 
 if turn.unseen then
   for i = 1, #s.tasks do s.tasks[i] = '' end
 end
+local packed = s.packs and not turn.unseen and #s.tasks == s.taken
 local made = s.made == s.now_text and s.now or tonumber(s.made)
-return {1, s.now, s.broken or s.length, s.drain and 1 or s.paused and 2 or 0, turn.seen + 1, s.tasks, s.pasts, next_in, marks,
+return {1, s.now, s.broken or s.length, s.drain and 1 or s.paused and 2 or 0, turn.seen + 1,
+  packed and cmsgpack.pack(s.tasks) or s.tasks, s.pasts, next_in, marks,
   s.apart and 1 or 0, made, s.aside or 0, s.form, s.limited}

@@ -45,7 +45,8 @@
 --           know the worker as it knows itself (below); else
 --          {1, Redis time in ms, length of the queue or an error in words, orders (0: none, 1: drain, 2: the queue is
 --           paused), counter of the first task,
---           {task, …}, {index, past, …} for the tasks that have one (parsePast in workers/turn.ts),
+--           {task, …}, or many short ones packed as one MessagePack array,
+--           {index, past, …} for the tasks that have one (parsePast in workers/turn.ts),
 --           ms until the next delayed task falls due, or this worker may try again what limits hold back; or -1,
 --           0 when no task is marked as cancelled, else a number that changes with every mark,
 --           1 when the worker is given nothing more until it holds nothing,
@@ -83,6 +84,8 @@ local ROOM = 4 * 1024 * 1024
 -- a task of more bytes is large; for so many turns after the last one, and at first, tasks are taken one by one
 local LARGE = 64 * 1024
 local CAREFUL, FIRST = 1000, 16
+-- from so many tasks on, they are packed in the reply unless they have more bytes in all: a worker reads one text much faster than many
+local PACKED, PACKED_BYTES = 32, 256 * 1024
 local turn = cmsgpack.unpack(ARGV[1])
 -- the receipts of an epoch begin with this; they are short because Redis handles each of them five times
 local prefix = string.sub(turn.epoch, -5) .. '-'

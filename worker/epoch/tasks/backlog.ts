@@ -17,40 +17,67 @@ export interface Backlog {
   remove(matches: (delivery: Delivery) => boolean): readonly Delivery[];
 }
 
+/** An array is moved to its beginning no earlier than when it has this many empty places there. */
+const EMPTY_PLACES = 1_024;
+
 export function createBacklog(): Backlog {
-  let held: { readonly delivery: Delivery; readonly since: number }[] = [];
+  // removing the first element of an array costs more than all else here, so those that were taken leave empty places
+  let held: (Delivery | undefined)[] = [];
+  let times: number[] = [];
+  let first = 0;
   let bytes = 0;
+  const waiting = (): Delivery[] => held.slice(first) as Delivery[];
   return {
     get length() {
-      return held.length;
+      return held.length - first;
     },
     get bytes() {
       return bytes;
     },
     get deliveries() {
-      return held.map(({ delivery }) => delivery);
+      return waiting();
     },
     get next() {
-      return held[0]?.delivery;
+      return held[first];
     },
     get since() {
-      return held[0]?.since;
+      return times[first];
     },
     add: (deliveries, now) => {
       for (const delivery of deliveries) {
-        held.push({ delivery, since: now });
+        held.push(delivery);
+        times.push(now);
         bytes += delivery.raw.length;
       }
     },
     take: () => {
-      const delivery = held.shift()?.delivery;
-      bytes -= delivery?.raw.length ?? 0;
+      const delivery = held[first];
+      if (!delivery) return undefined;
+      held[first++] = undefined;
+      bytes -= delivery.raw.length;
+      if (first === held.length || (first >= EMPTY_PLACES && 2 * first >= held.length)) {
+        held = held.slice(first);
+        times = times.slice(first);
+        first = 0;
+      }
       return delivery;
     },
     remove: (matches) => {
-      const removed = held.filter(({ delivery }) => matches(delivery)).map(({ delivery }) => delivery);
-      held = held.filter(({ delivery }) => !matches(delivery));
-      bytes -= removed.reduce((sum, { raw }) => sum + raw.length, 0);
+      const removed: Delivery[] = [];
+      const kept: Delivery[] = [];
+      const since: number[] = [];
+      waiting().forEach((delivery, i) => {
+        if (matches(delivery)) {
+          removed.push(delivery);
+          bytes -= delivery.raw.length;
+        } else {
+          kept.push(delivery);
+          since.push(times[first + i] as number);
+        }
+      });
+      held = kept;
+      times = since;
+      first = 0;
       return removed;
     },
   };

@@ -11,7 +11,8 @@ export interface RunningTasksOptions {
   readonly slots: WorkerSlots;
   /** A task runs no more; called before what it has returned is passed on. */
   readonly onHolding: () => void;
-  readonly onFinished: (finished: Finished) => void;
+  /** `now`: when, by performance.now(). */
+  readonly onFinished: (finished: Finished, now: number) => void;
 }
 
 interface Run {
@@ -68,7 +69,7 @@ export function createRunningTasks(options: RunningTasksOptions): RunningTasks {
       if (!(run instanceof Promise)) {
         if (metered) slots.meter?.end(metered, performance.now(), endingOf(run));
         onHolding();
-        onFinished(run);
+        onFinished(run, started + run.serviceMs);
         return;
       }
       slots.occupy();
@@ -77,7 +78,7 @@ export function createRunningTasks(options: RunningTasksOptions): RunningTasks {
         if (metered) slots.meter?.end(metered, performance.now(), endingOf(finished));
         if (dropped) return;
         onHolding();
-        onFinished(finished);
+        onFinished(finished, performance.now());
         slots.release();
       });
       running.set(receipt, { ended, delivery, abort, started });

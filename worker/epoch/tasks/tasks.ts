@@ -87,7 +87,7 @@ export function createTasks(options: TasksOptions): Tasks {
     if (held.length === 0 || slots.free <= 0 || dropped || !mayBegin()) return;
     const began = performance.now();
     while (slots.free > 0) {
-      if (slots.usable - slots.free > running.size && isSuspect(held.next)) return;
+      if (isSuspect(held.next) && slots.usable - slots.free > running.size) return;
       const delivery = held.take();
       if (!delivery) return;
       running.begin(delivery);
@@ -100,8 +100,8 @@ export function createTasks(options: TasksOptions): Tasks {
     }
   }
 
-  function finish(finished: Finished): void {
-    lastFinish = performance.now();
+  function finish(finished: Finished, now: number): void {
+    lastFinish = now;
     measure(finished, options);
     const first = batch.since === undefined;
     batch.add(finished, lastFinish);
