@@ -2,7 +2,7 @@
  * The state of a queue and its workers, for people and programs: read-only, a handful of commands, no scans.
  */
 import type { Redis } from 'ioredis';
-import { listWorkers } from './workers/list-workers.ts';
+import { listWorkers, type WorkerEntry } from './workers/list-workers.ts';
 import type { QueueKeys } from './keys.ts';
 import { readPause, type QueuePause } from './pause.ts';
 import { listProgress, type TaskProgress } from './progress.ts';
@@ -31,26 +31,34 @@ export interface QueueView extends QueueSample {
   readonly progress: readonly TaskProgress[];
 }
 
+/** Why so many are in force: what the worker reports is the reason of those that it found best, and it may be trying more. */
+export function whySlots({
+  concurrency,
+  slots,
+  slotsWhy,
+}: Pick<WorkerEntry, 'concurrency' | 'slots' | 'slotsWhy'>): string | undefined {
+  if (slots === undefined || slotsWhy === undefined || concurrency <= slots) return slotsWhy;
+  return `on trial (${slots} so far: ${slotsWhy})`;
+}
+
 /** Reads the queue and its workers (at most 1,000). */
 export async function inspectQueue(redis: Redis, keys: QueueKeys): Promise<QueueView> {
   const sample = await sampleQueue(redis, keys);
   const workers = await listWorkers(redis, keys);
-  const workerList = workers.map(
-    ({ id, epoch, state, inFlight, concurrency, version, started, leaseEnds, slotsWhy }): WorkerView => {
-      const leaseLeft = leaseEnds - sample.now;
-      return {
-        id,
-        epoch,
-        state: state || 'lost',
-        inFlight,
-        concurrency,
-        version,
-        started,
-        leaseLeft,
-        slotsWhy,
-      };
-    },
-  );
+  const workerList = workers.map((worker): WorkerView => {
+    const { id, epoch, state, inFlight, concurrency, version, started, leaseEnds } = worker;
+    return {
+      id,
+      epoch,
+      state: state || 'lost',
+      inFlight,
+      concurrency,
+      version,
+      started,
+      leaseLeft: leaseEnds - sample.now,
+      slotsWhy: whySlots(worker),
+    };
+  });
   const holding = workerList.filter(({ inFlight }) => inFlight > 0).map(({ id }) => id);
   return {
     ...sample,

@@ -74,11 +74,14 @@ export function slotsReported(
   const own = workers
     .filter((worker) => isWorkerOf(pool, worker))
     .filter(({ state }) => state !== 'draining' && state !== 'drained')
-    .map(({ slots, concurrency, slotsWhy = '' }) => ({ slots: slots ?? concurrency, why: slotsWhy }))
+    .map(({ id, slots, concurrency, slotsWhy = '' }) => ({ id, slots: slots ?? concurrency, why: slotsWhy }))
     .filter(({ slots }) => slots > 0);
   if (own.length === 0) return undefined;
   const slots = Math.round(own.reduce((sum, worker) => sum + worker.slots, 0) / own.length);
-  const nearest = own.toSorted((a, b) => Math.abs(a.slots - slots) - Math.abs(b.slots - slots))[0];
+  // they come in another order with each renewal of a lease, and the reason is not to change with it
+  const nearest = own.toSorted(
+    (a, b) => Math.abs(a.slots - slots) - Math.abs(b.slots - slots) || (a.id < b.id ? -1 : 1),
+  )[0];
   return { slots, why: nearest?.why ?? '' };
 }
 

@@ -99,6 +99,37 @@ describe('what changes', () => {
     expect(run.state.why.kind).toBe('failing');
   });
 
+  test.each<[name: string, work: Curve['work'], start: number]>([
+    ['found from below', memoryless, 1],
+    ['found from below, all equal', equal, 1],
+    ['that has become too large', memoryless, 16],
+  ])('nor a number at which all tasks fail: %s', (_name, work, start) => {
+    const fails: Curve['fails'] = (busy) => (busy > 6 ? 1 : 0);
+    for (const seed of [1, 2, 3]) {
+      const run = runSlots({ speed: waits, work, fails }, bounds, 30 * MINUTES, createRandom(seed), start);
+      expect(levelOf(run)).toBeGreaterThanOrEqual(4);
+      expect(levelOf(run)).toBeLessThanOrEqual(6);
+    }
+  });
+
+  test('tasks that all fail, whatever the number: it stays, and goes on once they succeed', () => {
+    const until = 10 * MINUTES;
+    const fails: Curve['fails'] = (_busy, now) => (now < until ? 1 : 0);
+    for (const seed of [1, 2, 3]) {
+      const run = runSlots(
+        { speed: waits, work: memoryless, fails },
+        bounds,
+        2 * until,
+        createRandom(seed),
+        4,
+      );
+      const before = run.changes.filter(({ at }) => at < until);
+      expect(new Set(before.map(({ level }) => level))).toEqual(new Set([4]));
+      expect(Math.max(...before.map(({ slots }) => slots))).toBe(4);
+      expect(levelOf(run)).toBeGreaterThanOrEqual(24);
+    }
+  });
+
   test('short of memory, it stays; and never has more than a part of the limit would allow', () => {
     const memory: Curve['memory'] = (busy) => 0.1 * busy;
     const run = runSlots({ speed: waits, work: memoryless, memory }, bounds, 20 * MINUTES, createRandom(8));

@@ -15,6 +15,7 @@ import {
 } from '../../controller/reconcile/found-slots.ts';
 import { withDefaults } from '../../kube/defaults.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
+import { whySlots } from '../../queue/inspect.ts';
 import type { WorkerEntry } from '../../queue/workers/list-workers.ts';
 import { formatConcurrency, parseConcurrency } from '../../runtime/concurrency.ts';
 import { createAutoConcurrency, type SlotsReport } from '../../worker/epoch/auto/auto.ts';
@@ -90,9 +91,29 @@ describe('what a pool is sized by', () => {
       { slots: 8, why: '' },
     ],
     ['what makes no sense', [{ concurrency: 0 }], undefined],
+    [
+      'of several that are as near, the reason of the same one, in whatever order they come',
+      [
+        { id: 'w2', slots: 8, slotsWhy: 'of the second' },
+        { id: 'w1', slots: 8, slotsWhy: 'of the first' },
+      ],
+      { slots: 8, why: 'of the first' },
+    ],
   ])('%s', (_name, workers, found) => {
     const metadata = { namespace: 'shop', name: 'mail', uid: 'ours' };
     expect(slotsReported(workers.map(entry), { metadata })).toEqual(found);
+    expect(slotsReported(workers.toReversed().map(entry), { metadata })).toEqual(found);
+  });
+
+  test.each<[reported: Partial<WorkerEntry>, shown: string | undefined]>([
+    [{ concurrency: 4 }, undefined],
+    [{ concurrency: 8, slots: 8, slotsWhy: 'at 10 they were slower' }, 'at 10 they were slower'],
+    [
+      { concurrency: 10, slots: 8, slotsWhy: 'at 10 they were slower' },
+      'on trial (8 so far: at 10 they were slower)',
+    ],
+  ])('what people see of one worker: %o', (reported, shown) => {
+    expect(whySlots(entry(reported))).toBe(shown);
   });
 
   test('before a worker has reported, what was known last; then the minimum; always within the bounds', () => {
@@ -219,7 +240,13 @@ describe('from one process to the next', () => {
     const { auto, slots, reports } = create();
     auto.recall({ slots: 8, diedAt: undefined });
     expect(slots).toEqual([8]);
-    expect(reports).toEqual([{ concurrency: 8, slots: 8, slotsWhy: 'more are being tried' }]);
+    expect(reports).toEqual([{ concurrency: 8, slots: 8, slotsWhy: 'not compared with another number yet' }]);
+  });
+
+  test('at the maximum, it does not say that more are tried', () => {
+    const { auto } = create();
+    auto.recall({ slots: 16, diedAt: undefined });
+    expect(auto.report.slotsWhy).toBe('the maximum');
   });
 });
 

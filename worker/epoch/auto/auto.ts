@@ -4,7 +4,7 @@
  */
 import type { ConcurrencyBounds } from '../../../runtime/concurrency.ts';
 import { interval, type Timer } from '../../../runtime/timers.ts';
-import { describeWhy } from './describe.ts';
+import { describeSlots } from './describe.ts';
 import type { FinderState } from './finder-state.ts';
 import { enoughTasks, find, sampleSize, slotsOf, startFinder } from './finder.ts';
 import { createMeter, type Ending, type Running } from './meter.ts';
@@ -117,8 +117,9 @@ export function createAutoConcurrency(options: AutoConcurrencyOptions): AutoConc
 }
 
 function reportOf(state: FinderState): SlotsReport {
-  const { level, comparison, why } = state;
-  return { concurrency: Math.max(level, comparison?.trial ?? 0), slots: level, slotsWhy: describeWhy(why) };
+  const { level, comparison } = state;
+  const concurrency = Math.max(level, comparison?.trial ?? 0);
+  return { concurrency, slots: level, slotsWhy: describeSlots(state) };
 }
 
 function isSame(one: SlotsReport, other: SlotsReport): boolean {

@@ -1,7 +1,12 @@
 /** Why there are so many slots, for people. Pure. */
-import type { Why } from './finder-state.ts';
+import type { FinderState, Why } from './finder-state.ts';
 
 /** `at 12 the tasks took 1.6 times as long`, to be put after `8 slots: `. */
+export function describeSlots({ why, level, bounds, comparison }: FinderState): string {
+  if (why.kind !== 'begins' || comparison) return describeWhy(why);
+  return level === bounds.max ? 'the maximum' : 'not compared with another number yet';
+}
+
 export function describeWhy(why: Why): string {
   switch (why.kind) {
     case 'begins':

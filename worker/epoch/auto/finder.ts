@@ -14,7 +14,16 @@
  */
 import type { ConcurrencyBounds } from '../../../runtime/concurrency.ts';
 import type { Comparison, FinderState, Found, Observation, Why } from './finder-state.ts';
-import { addSpells, emptySpell, meanRoot, slowdown, success, type Spell } from './spell.ts';
+import {
+  addSpells,
+  allFailed,
+  emptySpell,
+  isEmpty,
+  slowdown,
+  slowdownOfTimes,
+  success,
+  type Spell,
+} from './spell.ts';
 
 const FIRST_FACTOR = 2;
 const LAST_FACTOR = 1.25;
@@ -86,7 +95,7 @@ export function find(state: FinderState, seen: Observation): Found {
     if (seen.busyMs < (1 - FREE_SHARE) * slots * seen.lastedMs) return voided(state, seen);
   }
   if (!ended) return stay(state);
-  const whole = { ...seen, spell: addSpells(seen.spell, seen.running) };
+  const whole = { ...seen, spell: withRunning(seen) };
   return state.comparison ? compare(state, state.comparison, whole) : restOrTry(state, whole);
 }
 
@@ -120,6 +129,17 @@ function isTrialNow({ spells }: Comparison): boolean {
   return Math.floor((spells + 1) / 2) % 2 === 1;
 }
 
+/** What has ended in the spell, with what runs as if it ended now, and failed as often. */
+function withRunning({ spell, running }: Observation): Spell {
+  const returned = isEmpty(spell) ? 1 : spell.tasks / (spell.tasks + spell.failed);
+  return addSpells(spell, {
+    tasks: running.tasks * returned,
+    failed: running.tasks * (1 - returned),
+    roots: running.roots * returned,
+    ms: running.ms * returned,
+  });
+}
+
 function stay(state: FinderState): Found {
   return { state, fresh: false };
 }
@@ -149,21 +169,19 @@ function giveUp(state: FinderState, { now }: Observation): Found {
 }
 
 /** Of more slots: what has run and runs shows that tasks take longer by more than the slots are more, or memory is short. */
-function isAborted({ level, comparison }: FinderState, { spell, running, memory = 0 }: Observation): boolean {
+function isAborted({ level, comparison }: FinderState, seen: Observation): boolean {
   if (!comparison || !isTrialNow(comparison) || comparison.trial < level) return false;
-  if (memory > MEMORY_SHORT) return true;
-  const { log, error } = slowdown(comparison.base, addSpells(spell, running));
+  if ((seen.memory ?? 0) > MEMORY_SHORT) return true;
+  const { log, error } = slowdown(comparison.base, withRunning(seen));
   return log - CLEAR_AT_FIRST * error > Math.log(comparison.trial / level);
 }
 
 /** What the trial has shown so far, with the tasks that still run as if they ended now. */
-function measured(
-  { comparison }: FinderState,
-  { spell, running, memory = 0 }: Observation,
-): Measure | undefined {
+function measured({ comparison }: FinderState, seen: Observation): Measure | undefined {
+  const { memory = 0 } = seen;
   if (!comparison) return undefined;
   if (memory > MEMORY_SHORT) return { kind: 'memory', used: memory };
-  return measureOf(comparison.base, addSpells(comparison.tried, addSpells(spell, running)));
+  return measureOf(comparison.base, addSpells(comparison.tried, withRunning(seen)));
 }
 
 type Measure =
@@ -177,8 +195,12 @@ type Measure =
     };
 
 function measureOf(lo: Spell, hi: Spell): Measure {
-  const times = (meanRoot(hi) / meanRoot(lo)) ** 2;
-  return { kind: 'tasks', times, failed: 1 - success(hi), failedBefore: 1 - success(lo) };
+  return {
+    kind: 'tasks',
+    times: slowdownOfTimes(lo, hi),
+    failed: 1 - success(hi),
+    failedBefore: 1 - success(lo),
+  };
 }
 
 function compare(state: FinderState, before: Comparison, seen: Observation): Found {
@@ -193,7 +215,7 @@ function compare(state: FinderState, before: Comparison, seen: Observation): Fou
   const next = { ...state, comparison };
   const { level } = state;
   const { trial, base, tried, spells, beganAt } = comparison;
-  if (tried.tasks + tried.failed === 0) return begin(next, seen.now);
+  if (isEmpty(tried)) return begin(next, seen.now);
   const [lo, hi] = trial > level ? [base, tried] : [tried, base];
   const slower = slowdown(lo, hi);
   const limit = Math.log(Math.max(trial, level) / Math.min(trial, level)) / 2;
@@ -301,28 +323,31 @@ function hindered(state: FinderState, trial: number, why: Why): FinderState {
 /** Begins a comparison with the spell that is known of the level; without one, that comes first. */
 function tryNext(state: FinderState, trial: number, now: number): Found {
   const { known } = state;
-  if (!known || known.tasks === 0) return begin(state, now);
+  if (!known || isEmpty(known)) return begin(state, now);
   const comparison = { trial, beganAt: now, base: known, tried: emptySpell, spells: 1, voids: 0 };
   return begin({ ...state, comparison }, now);
 }
 
 /** Why there may not be more slots now. */
 function hindranceOf(
-  { deadly }: FinderState,
+  { level, deadly, known }: FinderState,
   trial: number,
   { now, memory = 0 }: Observation,
 ): Why | undefined {
+  // what refuses all of these tasks is not sent more of them
+  if (known && allFailed(known)) return { kind: 'failing', at: level, failed: 1 };
   if (deadly && trial >= deadly.at && now < deadly.until) return { kind: 'died', at: deadly.at };
   return memory > MEMORY_FULL ? { kind: 'memory', used: memory } : undefined;
 }
 
-/** The next two numbers to compare: first upwards. */
+/** The next two numbers to compare: first upwards. Where all tasks fail, the least is compared, as a little less might fail as well. */
 function pairAhead(
   state: FinderState,
 ): { readonly lo: number; readonly hi: number; readonly trial: number } | undefined {
-  const { level, bounds, factor, up, down } = state;
+  const { level, bounds, factor, up, down, known } = state;
   const above = clamp(Math.max(level + 1, Math.round(level * factor)), bounds);
-  const below = clamp(Math.min(level - 1, Math.round(level / factor)), bounds);
+  const less = known && allFailed(known) ? bounds.min : Math.round(level / factor);
+  const below = clamp(Math.min(level - 1, less), bounds);
   if (above > level && (up === undefined || above < up)) return { lo: level, hi: above, trial: above };
   if (below < level && (down === undefined || below > down)) return { lo: below, hi: level, trial: below };
   return undefined;
@@ -335,7 +360,7 @@ function ordered(one: number, other: number): { readonly lo: number; readonly hi
 /** A spell of the level has ended, and nothing is compared. */
 function restOrTry(before: FinderState, seen: Observation): Found {
   const { now, spell } = seen;
-  if (spell.tasks === 0) return begin(before, now);
+  if (isEmpty(spell)) return begin(before, now);
   const rests = now < before.restsUntil;
   const changed = rests && before.restedAt !== undefined && hasChanged(before.restedAt, spell);
   // a part of the spell may be from before the change
@@ -352,6 +377,8 @@ function restOrTry(before: FinderState, seen: Observation): Found {
 }
 
 function hasChanged(before: Spell, now: Spell): boolean {
+  // no number of failures is clear beside its error
+  if (allFailed(before) || allFailed(now)) return success(before) > 0.5 !== success(now) > 0.5;
   const { log, error } = slowdown(before, now);
   return Math.abs(log) > CHANGED + CLEAR_AT_FIRST * error;
 }

@@ -34,19 +34,37 @@ const MACHINE_NOISE = 0.03;
 /**
  * The slowdown from `base` to `other`, each with a task at least. Means of √ms are compared, not of ms: a slowdown by a factor shows the same,
  * and of heavy-tailed times a hundredth of the tasks tells it, while long tasks still outweigh short ones. Time per success counts, so that
- * tasks that fail fast do not look quick.
+ * tasks that fail fast do not look quick. Where all tasks of one failed, there are no times, and only the failures are compared.
  */
 export function slowdown(base: Spell, other: Spell): Slowdown {
-  const variance = [base, other].reduce((sum, spell) => sum + varianceOf(spell), MACHINE_NOISE ** 2);
+  const timed = base.tasks > 0 && other.tasks > 0;
+  const variance = [base, other].reduce(
+    (sum, spell) => sum + (timed ? timeVarianceOf(spell) : 0) + successVarianceOf(spell),
+    MACHINE_NOISE ** 2,
+  );
   return {
-    log: 2 * Math.log(meanRoot(other) / meanRoot(base)) + Math.log(success(base) / success(other)),
+    log: Math.log(slowdownOfTimes(base, other)) + Math.log(success(base) / success(other)),
     error: Math.sqrt(variance),
   };
 }
 
-export function meanRoot({ roots, tasks }: Spell): number {
+/** How many times as long the tasks took that returned a result; 1 where one of the spells has none. */
+export function slowdownOfTimes(base: Spell, other: Spell): number {
+  return base.tasks > 0 && other.tasks > 0 ? (meanRoot(other) / meanRoot(base)) ** 2 : 1;
+}
+
+function meanRoot({ roots, tasks }: Spell): number {
   // below the resolution of the clock, all are equal
-  return Math.max(roots / Math.max(1, tasks), 0.01);
+  return Math.max(roots / tasks, 0.01);
+}
+
+export function isEmpty({ tasks, failed }: Spell): boolean {
+  return tasks + failed === 0;
+}
+
+/** Whether there are tasks, and all failed. */
+export function allFailed({ tasks, failed }: Spell): boolean {
+  return tasks === 0 && failed > 0;
 }
 
 /** Share of the tasks that returned a result. */
@@ -54,13 +72,18 @@ export function success({ tasks, failed }: Spell): number {
   return (tasks + 0.5) / (tasks + failed + 0.5);
 }
 
-/** Of the logarithm of the time per success. */
-function varianceOf(spell: Spell): number {
-  const { tasks, failed, ms } = spell;
+/** Of the logarithm of the time of a task. */
+function timeVarianceOf(spell: Spell): number {
+  const { tasks, ms } = spell;
   const mean = meanRoot(spell);
-  const spread = Math.max(0, ms / Math.max(1, tasks) - mean ** 2) / mean ** 2;
+  const spread = Math.max(0, ms / tasks - mean ** 2) / mean ** 2;
   // few tasks show less variation than there is
-  const variation = Math.max(LEAST_VARIATION ** 2, spread) * (1 + 4 / Math.max(1, tasks));
+  const variation = Math.max(LEAST_VARIATION ** 2, spread) * (1 + 4 / tasks);
+  return (4 * variation) / tasks;
+}
+
+/** Of the logarithm of the share of successes. */
+function successVarianceOf(spell: Spell): number {
   const share = success(spell);
-  return (4 * variation) / Math.max(1, tasks) + (1 - share) / (share * (tasks + failed + 0.5));
+  return (1 - share) / (share * (spell.tasks + spell.failed + 0.5));
 }
