@@ -2,7 +2,7 @@
 import type { QueueKeys } from '../keys.ts';
 import type { RedisOf } from '../location.ts';
 import { createPaces, type Paces } from './pace.ts';
-import { readBatchPage, type BatchView } from './record.ts';
+import { readBatchPage, stillOpen, type BatchView } from './record.ts';
 
 export interface SeenBatch {
   readonly keys: QueueKeys;
@@ -39,7 +39,11 @@ export async function readBatchPages(
       pace.seen(open.now, open.list);
       return {
         all: { open: open.all, ended: ended.all },
-        open: open.list.map((view): SeenBatch => ({ keys, view, rate: pace.of(view.id) })),
+        open: stillOpen(open.list, ended.list).map((view): SeenBatch => ({
+          keys,
+          view,
+          rate: pace.of(view.id),
+        })),
         ended: ended.list.map((view): SeenBatch => ({ keys, view, rate: undefined })),
       };
     }),

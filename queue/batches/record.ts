@@ -145,7 +145,13 @@ export async function readBatchPage(
 export async function listBatches(redis: Redis, keys: QueueKeys, most = 100): Promise<BatchView[]> {
   const open = await readAll(redis, keys, 'open', most);
   const ended = open.length < most ? await readAll(redis, keys, 'ended', most - open.length) : [];
-  return [...open.toSorted((a, b) => b.createdAt - a.createdAt), ...ended];
+  return [...stillOpen(open, ended).toSorted((a, b) => b.createdAt - a.createdAt), ...ended];
+}
+
+/** The open ones without those that ended before the others were read. */
+export function stillOpen(open: readonly BatchView[], ended: readonly BatchView[]): BatchView[] {
+  const gone = new Set(ended.map(({ id }) => id));
+  return open.filter(({ id }) => !gone.has(id));
 }
 
 async function readAll(

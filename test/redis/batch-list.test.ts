@@ -1,9 +1,9 @@
 /** Batches of a queue read a page at a time, however many there are, and whatever else is in their keys. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { readBatchPage } from '../../queue/batches/record.ts';
+import { listBatches, readBatchPage } from '../../queue/batches/record.ts';
 import { openBounded } from '../../queue/connection/untrusted.ts';
-import { defineScripts } from '../../queue/scripts/scripts.ts';
+import { defineScripts, script } from '../../queue/scripts/scripts.ts';
 import { nested, openQueue } from '../../queue/queue.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
@@ -58,6 +58,29 @@ test('open ones and ended ones, with what they wait for', async () => {
     expect.arrayContaining(['outer', 'outer:1', 'gone', 'second', 'first']),
   );
   expect(await queue.batch.show('outer')).toMatchObject(outer);
+});
+
+test('one that ends between the two reads is listed once', async () => {
+  const keys = freshKeys();
+  await using queue = openQueue({ redis: server.url, queue: keys.queue, result: keys.result });
+  await queue.batch([{ n: 0 }], { id: 'quick' });
+  await readBatchPage(bounded, keys, 'open', 1);
+  let reads = 0;
+  const between: Redis = Object.create(bounded, {
+    'millrace:batch-listBuffer': {
+      value: async (...args: Parameters<ReturnType<typeof script>>) => {
+        const reply: unknown = await script(bounded, 'batch-list')(...args);
+        if (reads++ > 0) return reply;
+        await using _worker = startWorker(server, keys, { handler: () => 'x' });
+        await eventually(async () =>
+          expect(await readBatchPage(bounded, keys, 'ended', 1)).toMatchObject({ all: 1 }),
+        );
+        return reply;
+      },
+    },
+  });
+  expect(await listBatches(between, keys)).toMatchObject([{ id: 'quick', state: 'ended' }]);
+  expect(reads).toBe(2);
 });
 
 test('of thousands, a page; the library lists as many as are asked for, the newest of the open ones first', async () => {
