@@ -14,7 +14,7 @@ import { fail, ok, warn, type Finding } from './finding.ts';
 
 type Call = readonly [command: string, ...args: string[]];
 
-/** One call for each command and each kind of key. */
+/** One call for each command of the user in docs/security.md, on each kind of key. */
 function needed(keys: QueueKeys): Call[] {
   const own = keys.stats;
   const wake = keys.wake('doctor');
@@ -26,22 +26,48 @@ function needed(keys: QueueKeys): Call[] {
     ['RPOP', keys.queue],
     ['LLEN', keys.queue],
     ['LRANGE', keys.dead, '0', '0'],
+    ['LINDEX', keys.dead, '0'],
+    ['LREM', keys.dead, '1', 'x'],
+    ['LSET', keys.dead, '0', 'x'],
+    ['LTRIM', keys.dead, '0', '0'],
     ['BLMOVE', keys.queue, wake, 'RIGHT', 'LEFT', '1'],
     ['HSET', keys.result, 'x', 'x'],
     ['HGET', keys.result, 'x'],
     ['HMGET', keys.result, 'x'],
     ['HDEL', keys.errors, 'x'],
+    ['HEXISTS', keys.errors, 'x'],
     ['HINCRBY', own, 'x', '1'],
+    ['HKEYS', keys.load],
+    ['HLEN', keys.load],
+    ['HSCAN', keys.load, '0'],
     ['HVALS', keys.load],
+    ['SADD', keys.cancelled, 'x'],
+    ['SCARD', keys.cancelled],
+    ['SMEMBERS', keys.cancelled],
+    ['SMISMEMBER', keys.cancelled, 'x'],
+    ['SRANDMEMBER', keys.cancelled],
+    ['SREM', keys.cancelled, 'x'],
+    ['XADD', keys.progress('doctor'), '*', 'x', 'x'],
+    ['XREVRANGE', keys.progress('doctor'), '+', '-'],
+    ['XTRIM', keys.progress('doctor'), 'MAXLEN', '0'],
     ['ZADD', keys.delayed, '1', 'x'],
+    ['ZCARD', keys.delayed],
+    ['ZCOUNT', keys.delayed, '0', '0'],
+    ['ZMSCORE', keys.delayed, 'x'],
     ['ZREM', keys.delayed, 'x'],
+    ['ZREMRANGEBYRANK', keys.delayed, '0', '0'],
+    ['ZREMRANGEBYSCORE', keys.delayed, '0', '0'],
+    ['ZSCORE', keys.delayed, 'x'],
     ['ZRANGE', keys.workers, '0', '0'],
     ['ZRANGEBYSCORE', keys.workers, '0', '0'],
     ['SET', keys.paused, 'x'],
     ['GET', keys.paused],
+    ['GETRANGE', keys.paused, '0', '0'],
     ['DEL', keys.paused],
+    ['UNLINK', keys.paused],
     ['EXISTS', keys.paused],
-    ['PEXPIRE', keys.leaving, '1'],
+    ['EXPIRE', keys.leaving, '1'],
+    ['PEXPIREAT', keys.leaving, '1'],
     ['TYPE', keys.queue],
     ['TIME'],
     ['PING'],
@@ -83,21 +109,23 @@ async function check(redis: Redis, keys: QueueKeys): Promise<Finding[]> {
         'allow MULTI and DISCARD to this user',
       ),
     ];
-  const user = String(await redis.call('ACL', 'WHOAMI').catch(() => 'this user'));
+  const user = await redis.call('ACL', 'WHOAMI').then(
+    (name) => `user ${String(name)}`,
+    () => 'this user',
+  );
   const missing = calls.filter((call) => refused.has(call));
   const found: Finding[] = [];
   if (missing.length > 0) {
     const names = [...new Set(missing.map(([command]) => command))].join(', ');
     const reason = refused.get(missing[0] as Call) ?? '';
-    const todo = `allow user ${user} these commands, on the keys ${keys.queue}, ${keys.result} and millrace:*`;
+    const todo = `allow ${user} these commands, on the keys ${keys.queue}, ${keys.result} and millrace:*`;
     found.push(fail(about, `${names} refused (${reason})`, todo));
   }
   for (const [call, without] of useful) {
     const name = call.filter((word) => /^[A-Z]+$/.test(word)).join(' ');
-    if (refused.has(call))
-      found.push(warn(about, `${name} refused: ${without}`, `allow user ${user} ${name}`));
+    if (refused.has(call)) found.push(warn(about, `${name} refused: ${without}`, `allow ${user} ${name}`));
   }
-  return found.length > 0 ? found : [ok(about, `user ${user} has all that Millrace needs`)];
+  return found.length > 0 ? found : [ok(about, `${user} has all that Millrace needs`)];
 }
 
 /** The calls that the ACL refuses, with the reason; `undefined` if that cannot be determined. */

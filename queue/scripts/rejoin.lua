@@ -44,11 +44,12 @@ end
 
 local room, count = ROOM, 0
 while room > 0 do
-  local aside = redis.call('LPOP', KEYS[3])
+  local aside = redis.call('LINDEX', KEYS[3], 0)
   if not aside then
     redis.pcall('HDEL', KEYS[6], 'asideAlone', 'asideSince')
     break
   end
+  redis.call('LTRIM', KEYS[3], 1, -1)
   local past, raw = string.match(aside, '^(%d+:%d+[^|]*)|(.*)$')
   -- what something else put there is a task as it is
   raw = raw or aside

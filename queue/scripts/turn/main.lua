@@ -147,7 +147,7 @@ local function take()
   local wary = s.limited or s.with_carried or s.remembered
     or s.seldom and call('EXISTS', HISTORY, PASTS, SUSPECTS) > 0
   if wary then
-    local unfit = misfit(redis.pcall('STRLEN', ISOLATOR), ISOLATOR) or misfit(redis.pcall('ZCARD', EMPTYING), EMPTYING)
+    local unfit = misfit(redis.pcall('GETRANGE', ISOLATOR, 0, 0), ISOLATOR) or misfit(redis.pcall('ZCARD', EMPTYING), EMPTYING)
       or misfit(redis.pcall('HLEN', APART), APART)
     if unfit then take_nothing(unfit) end
   end
