@@ -2,6 +2,7 @@
  * Describes any thrown value in one line for people. Handlers are other people's code: they throw strings, plain objects, errors
  * within errors, and objects whose properties throw. A line is returned in any case.
  */
+import { inspect } from 'node:util';
 
 const MAX_BYTES = 2048;
 const MAX_CAUSES = 4;
@@ -54,7 +55,16 @@ function describe(error: unknown): string {
   const text = [message, ...inner].filter((part) => part !== '').join('; ');
   if (text !== '') return name === '' || name === 'Error' ? text : `${name}: ${text}`;
   if (error instanceof Error) return name;
-  return `an object was thrown: ${JSON.stringify(error)}`;
+  return `an object was thrown: ${contentOf(error)}`;
+}
+
+function contentOf(thrown: object): string {
+  try {
+    return JSON.stringify(thrown);
+  } catch {
+    // with a circle or a BigInt in it; what throws here as well is unreadable
+    return inspect(thrown, { breakLength: Infinity, getters: false });
+  }
 }
 
 function property(error: object, key: 'name' | 'message'): string {

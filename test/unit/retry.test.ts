@@ -123,6 +123,9 @@ describe('nextAttempt', () => {
 });
 
 describe('describeError', () => {
+  const circle: { code: number; self?: object } = { code: 7 };
+  circle.self = circle;
+
   test.each<[unknown, string]>([
     [new Error('plain'), 'plain'],
     [new TypeError('x is not a function'), 'TypeError: x is not a function'],
@@ -138,6 +141,8 @@ describe('describeError', () => {
     [404, 'number 404 was thrown'],
     [Symbol('s'), 'symbol Symbol(s) was thrown'],
     [{ code: 7 }, 'an object was thrown: {"code":7}'],
+    [{ size: 1n }, 'an object was thrown: { size: 1n }'],
+    [circle, 'an object was thrown: <ref *1> { code: 7, self: [Circular *1] }'],
     [{ message: 'like an error' }, 'like an error'],
     ['bell \u0007 and escape \u001b[31m', 'bell and escape [31m'],
   ])('%# %s', (thrown, line) => {
