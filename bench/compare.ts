@@ -71,13 +71,16 @@ export function compareRuns(now: Run, kept: Run): Compared[] {
     const own = (now.figures[bench] ?? []).flatMap(measured);
     const others = (kept.figures[bench] ?? []).flatMap(measured);
     const rows = own.map((figure) => {
-      const before = others.find(({ name }) => name === figure.name);
+      const before = others.find((other) => isSame(other, figure));
       return before ? compareFigures(bench, figure, before, factor) : onlyOne(bench, figure, Verdict.OnlyNow);
     });
-    const gone = others.filter(({ name }) => own.every((figure) => figure.name !== name));
+    const gone = others.filter((other) => !own.some((figure) => isSame(other, figure)));
     return rows.concat(gone.map((figure) => onlyOne(bench, figure, Verdict.OnlyKept)));
   });
 }
+
+/** In another unit it is another figure. */
+const isSame = (one: Figure, other: Figure): boolean => one.name === other.name && one.unit === other.unit;
 
 function compareFigures(bench: string, now: Figure, before: Figure, factor: number): Compared {
   const others = now.processorTime ? before.values.map((value) => value * factor) : before.values;

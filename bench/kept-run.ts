@@ -99,8 +99,8 @@ function parsed(text: string): unknown {
 
 function isRun(value: unknown): value is KeptRun {
   if (!isObject(value)) return false;
-  const { version, node, redis, yardstickUs, figures } = value;
-  const texts = [version, node, redis].every((text) => typeof text === 'string');
+  const { version, node, redis, commit = '', yardstickUs, figures } = value;
+  const texts = [version, node, redis, commit].every((text) => typeof text === 'string');
   return texts && isNumbers(yardstickUs) && isFigures(figures);
 }
 

@@ -60,6 +60,11 @@ test.for<[string, Partial<Figure>, number[], Verdict]>([
   expect(row?.verdict).toBe(verdict);
 });
 
+test('in another unit, it is another figure', () => {
+  const rows = compareRuns(run([cost([3_000])]), run([cost([3], { unit: ' ms' })]));
+  expect(rows.map(({ verdict }) => verdict)).toEqual([Verdict.OnlyNow, Verdict.OnlyKept]);
+});
+
 test('processor times are shown as this machine takes them, and what only one run has with its value', () => {
   const kept = run([cost([3], { processorTime: true }), rate([1], { name: 'gone' })], [50]);
   const now = run([rate([2], { name: 'new' }), cost([6], { processorTime: true })]);
@@ -162,6 +167,7 @@ test.for([
   ['another benchmark', JSON.stringify({ ...kept, bench: 'latency', clients: [] })],
   ['a list', '[]'],
   ['no yardstick', JSON.stringify({ ...whole, yardstickUs: undefined })],
+  ['a commit that is none', JSON.stringify({ ...whole, commit: 7 })],
   ['figures without values', JSON.stringify({ ...whole, figures: { throughput: [{ name: 'x' }] } })],
   [
     'values that are no numbers',
