@@ -62,7 +62,7 @@ async function openHandler(
     onShortage,
   };
   // those that a pool of processes may need
-  const concurrency = mostTasks(flags.autoConcurrency ?? flags.concurrency);
+  const concurrency = mostTasks(flags.concurrency);
   if (python) return openPython({ ...program, ...pythonOptions(python, flags), concurrency, stopping });
   if (!flags.keepRunning) return openCommand({ ...program, command });
   return openLines({ ...program, command, concurrency, maxOutputBytes: lineLimit(maxOutputBytes) });

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { decide } from '../../controller/decide/decide.ts';
 import { noMemory, type Policy, type Sample } from '../../controller/decide/decision.ts';
 import { policyOf, withFoundSlots } from '../../controller/decide/policy.ts';
@@ -20,6 +20,7 @@ import type { WorkerEntry } from '../../queue/workers/list-workers.ts';
 import { formatConcurrency, parseConcurrency } from '../../runtime/concurrency.ts';
 import { createAutoConcurrency, type SlotsReport } from '../../worker/epoch/auto/auto.ts';
 import { createMeter } from '../../worker/epoch/auto/meter.ts';
+import { parseWorkerFlags } from '../../worker/flags/flags.ts';
 import { memoryShare } from '../../worker/process/memory-share.ts';
 
 describe('how it is written', () => {
@@ -62,6 +63,19 @@ function entry(about: Partial<WorkerEntry>): WorkerEntry {
   const rest = { poolUid: '', leaseEnds: 0, epoch: 1, version: '', started: 0, inFlight: 0 };
   return { id: 'w', state: 'busy', concurrency: 1, pool: 'shop/mail', ...rest, ...about };
 }
+
+test.each<[args: string[], env: Record<string, string>, found: unknown]>([
+  [[], {}, 1],
+  [[], { MILLRACE_CONCURRENCY: '4' }, 4],
+  [[], { MILLRACE_CONCURRENCY: '4', MILLRACE_AUTO_CONCURRENCY: 'auto:4-64' }, { min: 4, max: 64 }],
+  [['--concurrency', '2'], { MILLRACE_CONCURRENCY: '4', MILLRACE_AUTO_CONCURRENCY: 'auto:4-64' }, 2],
+  [['--concurrency', 'auto'], { MILLRACE_CONCURRENCY: '4' }, { min: 1, max: 32 }],
+])('a worker with the flags %j and the variables %j', (args, env, found) => {
+  vi.stubEnv('MILLRACE_CONCURRENCY', env['MILLRACE_CONCURRENCY']);
+  vi.stubEnv('MILLRACE_AUTO_CONCURRENCY', env['MILLRACE_AUTO_CONCURRENCY']);
+  onTestFinished(() => void vi.unstubAllEnvs());
+  expect(parseWorkerFlags(['node', 'worker', ...args], process.env, 'w').concurrency).toEqual(found);
+});
 
 describe('what a pool is sized by', () => {
   const pool = (concurrency: number | string, status = {}): WorkerPool =>

@@ -30,8 +30,6 @@ export interface WorkerFlags extends QueueFlags, HandlerFlags {
   readonly queues?: readonly string[];
   readonly partitions?: readonly number[];
   readonly concurrency: Concurrency;
-  /** Set by the controller beside `concurrency`, which versions without it heed. */
-  readonly autoConcurrency?: Concurrency;
   readonly id: string;
   /** No id was given: it is the default one. */
   readonly unnamed: boolean;
@@ -53,6 +51,8 @@ export interface WorkerFlags extends QueueFlags, HandlerFlags {
   readonly httpPort?: number;
   readonly logLevel: LogLevel;
 }
+
+type ParsedFlags = Omit<WorkerFlags, 'unnamed'> & { readonly autoConcurrency?: Concurrency };
 
 /** `defaultId`: the worker's name when none is given. */
 export function parseWorkerFlags(
@@ -85,7 +85,11 @@ export function parseWorkerFlags(
   addProcessFlags(program);
   withEnvironment(program, env).parse(argv);
   const unnamed = program.getOptionValueSource('id') === 'default';
-  return Object.assign(program.opts<Omit<WorkerFlags, 'unnamed'>>(), { unnamed });
+  const { autoConcurrency, ...flags } = program.opts<ParsedFlags>();
+  // the controller sets both variables, as earlier versions read only the other; a flag goes before either
+  const flagged = program.getOptionValueSource('concurrency') === 'cli';
+  const concurrency = flagged ? flags.concurrency : (autoConcurrency ?? flags.concurrency);
+  return { ...flags, concurrency, unnamed };
 }
 
 /** The worker itself, and how long it may be silent or stop. */
@@ -101,7 +105,7 @@ function addWorkerFlags(program: Command, defaultId: string): void {
         .default(1),
     )
     .addOption(
-      option('--auto-concurrency <auto>', 'goes before --concurrency', 'MILLRACE_AUTO_CONCURRENCY')
+      option('--auto-concurrency <auto>', 'goes before MILLRACE_CONCURRENCY', 'MILLRACE_AUTO_CONCURRENCY')
         .argParser(concurrency)
         .hideHelp(),
     )

@@ -34,7 +34,7 @@ export function workerSettings(
     partitions,
     id: flags.id,
     mayRename: flags.unnamed,
-    concurrency: flags.autoConcurrency ?? flags.concurrency,
+    concurrency: flags.concurrency,
     leaseMs: flags.lease,
     durability,
     mayBlock: flags.module !== undefined,
