@@ -88,8 +88,8 @@ export function parseWorkerFlags(
   const { autoConcurrency, ...flags } = program.opts<ParsedFlags>();
   // the controller sets both variables, as earlier versions read only the other; a flag goes before either
   const flagged = program.getOptionValueSource('concurrency') === 'cli';
-  const concurrency = flagged ? flags.concurrency : (autoConcurrency ?? flags.concurrency);
-  return { ...flags, concurrency, unnamed };
+  const found = flagged ? undefined : autoConcurrency;
+  return { ...flags, concurrency: found ?? flags.concurrency, unnamed };
 }
 
 /** The worker itself, and how long it may be silent or stop. */
