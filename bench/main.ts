@@ -24,6 +24,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   memory: async () => (await import('./memory.ts')).memory,
   partitions: async () => (await import('./partitions.ts')).partitions,
   policy: async () => (await import('./policy.ts')).policy,
+  priorities: async () => (await import('./priorities.ts')).priorities,
   robustness: async () => (await import('./robustness.ts')).robustness,
   'scale-in': async () => (await import('./scale-in.ts')).scaleIn,
   sources: async () => (await import('./sources.ts')).sources,

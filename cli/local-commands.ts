@@ -13,7 +13,7 @@ import {
 import { traceKinds } from '../simulate/generate.ts';
 import { peers, type Peer } from '../simulate/peers.ts';
 import { addHandlerFlags } from '../worker/flags/handler-flags.ts';
-import { partitionsOption } from '../worker/flags/partitions-option.ts';
+import { partitionsOption, prioritiesOption } from '../worker/flags/partitions-option.ts';
 import { addAccessFlags } from './access/access-flags.ts';
 import { addLimitFlags } from './access/limit-options.ts';
 import type { CommandLog } from './terminal/command-log.ts';
@@ -32,6 +32,11 @@ export function addDev(command: Command, env: NodeJS.ProcessEnv, log: CommandLog
       partitionsOption(
         'split the queue into this many lists, <queue>:{0} to <queue>:{n-1} (default: 1)',
       ).helpGroup('Redis:'),
+    )
+    .addOption(
+      prioritiesOption('serve tasks of these priorities of the queue, too: high, low or high,low').helpGroup(
+        'Redis:',
+      ),
     )
     .option('--pool <file>', 'YAML of a WorkerPool to take settings from; its redis and template are ignored')
     .option('--min <n>', 'minimum number of workers (default: 0)', integer(0, 10_000))

@@ -32,6 +32,13 @@ export function addTaskCommands(command: Define, trace: () => Trace | undefined)
       'push the task only if no other one has this key, and print the id of the one that has it',
     )
     .option('--unique-for <duration>', 'keep the key for so long at least, such as 10m', duration)
+    .addOption(
+      new Option('--priority <priority>', 'before or after the tasks of normal priority').choices([
+        'high',
+        'normal',
+        'low',
+      ]),
+    )
     .option('--wait', 'wait for the results and print them')
     .option('--timeout <duration>', 'with --wait, give up after this long', duration)
     .action(

@@ -40,6 +40,8 @@ export interface WorkerPoolSpec {
   readonly queue: string;
   /** Several lists instead of one, in strict priority, the first one first. */
   readonly queues?: string[];
+  /** Priorities of `queue` that have lists of their own (queue/priorities.ts). */
+  readonly priorities?: ('high' | 'low')[];
   /** Of `queue`, so many lists and result hashes with a number each (queue/partitions.ts); 1 or absent: the plain names. */
   readonly partitions?: number;
   /** The Redis HASH that workers write results to. */
@@ -288,6 +290,8 @@ export interface WorkerPoolStatus {
   readonly queue?: string;
   /** The numbers of partitions whose lists are read, smallest first; absent if that is only the list without partitions. */
   readonly partitions?: number[];
+  /** The priorities that are served, also those that the spec no longer names and that hold tasks; absent if there are none. */
+  readonly priorities?: string[];
   /** The value of `MILLRACE_PARTITIONS` for workers, `1,16`; absent likewise. */
   readonly workerPartitions?: string;
   readonly waiting?: number;

@@ -1,5 +1,6 @@
 /** What a client says of the tasks that it enqueues, and how these are encoded with it. */
 import { BadTaskOptions, checkExpiresAt, encodeWithOptions } from './task-options.ts';
+import { isPriority, type Priority } from './priorities.ts';
 import type { EncodedTask } from './task.ts';
 
 export interface EnqueueOptions {
@@ -21,6 +22,11 @@ export interface EnqueueOptions {
   readonly unique?: string;
   /** The key is kept for so long at least, from the push on, even if the task has ended, ms. */
   readonly uniqueForMs?: number;
+  /**
+   * `high`: before all tasks of normal priority, `low`: after them. Where the queue's pool or its workers serve that priority, otherwise it
+   * is refused. See docs/task-options.md.
+   */
+  readonly priority?: Priority;
 }
 
 /** Milliseconds from now, or `undefined` for immediately. Throws `RangeError`. */
@@ -29,6 +35,12 @@ export function dueIn(options: EnqueueOptions = {}): number | undefined {
   if (delay !== undefined && !Number.isFinite(delay))
     throw new RangeError(`a task cannot be delayed by ${delay} ms`);
   return delay !== undefined && delay > 0 ? delay : undefined;
+}
+
+/** Throws `BadTaskOptions`. */
+export function priorityOf({ priority }: EnqueueOptions = {}): Priority {
+  if (priority === undefined || isPriority(priority)) return priority ?? 'normal';
+  throw new BadTaskOptions(`a priority is high, normal or low: got ${JSON.stringify(priority)}`);
 }
 
 /** Encodes tasks. Throws `BadTaskOptions` for one that cannot carry the options, `TypeError` for what JSON cannot represent. */

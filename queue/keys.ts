@@ -43,6 +43,8 @@ export interface QueueKeys {
   readonly apart: string;
   /** STRING: exists while the queue is paused, with the reason. See pause.ts. */
   readonly paused: string;
+  /** HASH: priority that has a list of its own → `open`, or `closed` where only what waits there is served. See served-levels.ts. */
+  readonly priorities: string;
   /** ZSET: ids of cancelled tasks that no worker has met yet, by expiry time. See cancel.lua. */
   readonly cancelled: string;
   /** ZSET: results, errors and dead letters that expire, by due time, ms of Redis time. See sweep.lua. */
@@ -143,6 +145,7 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     emptying: `${base}:emptying`,
     apart: `${base}:apart`,
     slots: `${base}:slots`,
+    priorities: `${base}:priorities`,
     cancelled: `${base}:cancelled`,
     expiry: `${base}:expiry`,
     batches: `${base}:batches`,

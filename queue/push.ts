@@ -6,7 +6,9 @@ import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { within } from './connection/connection.ts';
 import type { QueueKeys } from './keys.ts';
+import type { Level } from './priorities.ts';
 import { script } from './scripts/scripts.ts';
+import { BadTaskOptions } from './task-options.ts';
 import { delayedMember, type EncodedTask } from './task.ts';
 
 /** How long Redis remembers a client's pushes: one that is resent later than this may be made twice, s. */
@@ -29,11 +31,21 @@ export interface Pusher extends AsyncDisposable {
   push(tasks: readonly EncodedTask[], delayMs: number | undefined): Promise<Duplicates>;
 }
 
-/** Disposing it deletes what Redis remembers of this client. `results`: the result hash, if it is on another server. */
+/** A priority of a queue, whose list the tasks are pushed to. */
+export interface PushedLevel {
+  readonly level: Level;
+  readonly of: QueueKeys;
+}
+
+/**
+ * Disposing it deletes what Redis remembers of this client. `results`: the result hash, if it is on another server. With a `level`, pushes
+ * reject with `BadTaskOptions` unless that is served.
+ */
 export function createPusher(
   redis: Redis,
   keys: QueueKeys,
   results?: { readonly redis: Redis; readonly key: string },
+  level?: PushedLevel,
 ): Pusher {
   const own = keys.pushes(randomUUID());
   const answered = new Set<number>();
@@ -76,7 +88,9 @@ export function createPusher(
       const uniques = tasks.flatMap(({ unique }, i) =>
         unique ? [[i + 1, unique.key.toWellFormed(), unique.forMs]] : [],
       );
-      const args = [...about, ...ids, ...raws, ...(uniques.length > 0 ? [JSON.stringify(uniques)] : [])];
+      const rest = uniques.length > 0 ? [JSON.stringify(uniques)] : [];
+      const served = level ? [level.of.priorities, level.level] : rest;
+      const args = [...about, ...ids, ...raws, ...served];
       try {
         // before the push, after which there may be a new one
         if (results && ids.length > 0) {
@@ -84,6 +98,7 @@ export function createPusher(
           if (pushed.length > 0) await results.redis.hdel(results.key, ...pushed);
         }
         const told = await script(redis, 'push')(queue, delayed, result, errors, cancelled, own, ...args);
+        if (told === -1 && level) throw notServed(level);
         return Buffer.isBuffer(told) || typeof told === 'string' ? duplicatesIn(String(told)) : none;
       } finally {
         isAnswered(number);
@@ -94,6 +109,12 @@ export function createPusher(
         await within(UNLINK_TIMEOUT_MS, redis.unlink(own), 'UNLINK').catch(() => undefined);
     },
   };
+}
+
+function notServed({ level, of: { queue } }: PushedLevel): BadTaskOptions {
+  return new BadTaskOptions(
+    `"${queue}" serves no tasks of ${level} priority, and nothing was pushed: add ${level} to spec.priorities of its WorkerPool, or start its workers with --priorities ${level}`,
+  );
 }
 
 /** `told`: for each task the id of the one that has its key, or an empty text. */

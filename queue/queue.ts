@@ -11,16 +11,24 @@
 import { openClusterLinks } from './connection/cluster/links.ts';
 import { closeRedis, openRedis, redisNow, type RedisAddress } from './connection/connection.ts';
 import { checkDurability, type Durability } from './connection/durability.ts';
-import { createEncoder, dueIn, type EnqueueOptions, type TaskEncoder } from './enqueue-options.ts';
+import {
+  createEncoder,
+  dueIn,
+  priorityOf,
+  type EnqueueOptions,
+  type TaskEncoder,
+} from './enqueue-options.ts';
 import type { QueueView } from './inspect.ts';
 import { openBatches, type Batches } from './batches/batches.ts';
 import { openLimits, type Limits } from './limits/open-limits.ts';
 import { queueKeys, type QueueKeys } from './keys.ts';
 import type { DeadLetters } from './dead-letters.ts';
 import { createBatchPusher } from './parts/batch-pusher.ts';
+import { cancelInLevels, createLevels, deadInLevels } from './parts/levels.ts';
 import { openPart, type Part } from './parts/part.ts';
-import { cancelIn, deadInParts, homeOf, inspectParts, progressIn, type Parts } from './parts/parts.ts';
+import { cancelIn, homeOf, inspectParts, progressIn, type Parts } from './parts/parts.ts';
 import { createRecentIds, type RecentIds } from './parts/recent-ids.ts';
+import type { Priority } from './priorities.ts';
 import { partitionedKeys, partitionKeys } from './partitions.ts';
 import { pauseQueue, resumeQueue } from './pause.ts';
 import { createElsewhere, type OtherHashes } from './results/elsewhere.ts';
@@ -35,6 +43,7 @@ export { TaskCancelled } from './cancel.ts';
 export { BadBatch, type FailurePolicy } from './batch-mark.ts';
 export { BadTaskOptions } from './task-options.ts';
 export type { EnqueueOptions } from './enqueue-options.ts';
+export type { Priority } from './priorities.ts';
 export {
   BatchCancelled,
   BatchExists,
@@ -174,20 +183,25 @@ export function openQueue(options: QueueOptions = {}): Queue {
   if (durability) checkDurability(durability);
   const links = address.cluster && openClusterLinks({ address, waits: true, passingMs: PASSING_MS });
   const shared = links ? undefined : defineScripts(openRedis(address));
-  const all = lists.map((list) => openPart(list, { address, durability, links, shared }));
+  const access = { address, durability, links, shared };
+  const all = lists.map((list) => openPart(list, access));
   const parts: Parts = { all, current: all.filter((part) => current.has(part.keys.queue)) };
   const recent = createRecentIds();
+  const levels = createLevels(parts, (list, level) =>
+    openPart(list, { ...access, level: { level, of: keys } }),
+  );
   const results = openResultsOf(parts, recent);
   const close = async (): Promise<void> => {
     results[Symbol.dispose]();
-    await Promise.all(all.map((part) => part[Symbol.asyncDispose]()));
+    await Promise.all([levels, ...all].map((part) => part[Symbol.asyncDispose]()));
     if (links) await links[Symbol.asyncDispose]();
     if (shared) await closeRedis(shared);
   };
   const pushOne = async (task: unknown, when: EnqueueOptions | undefined): Promise<Pushed<TaskId>> => {
     const encode = await createEncoder(when, () => timeOf(parts));
-    const encoded = onlyIn(parts, encode(task));
-    const duplicates = await homeOf(parts, encoded.id).push([encoded], dueIn(when));
+    const priority = priorityOf(when);
+    const encoded = onlyIn(parts, encode(task), priority);
+    const duplicates = await homeOf(levels.pushedTo(priority), encoded.id).push([encoded], dueIn(when));
     if (all.length > 1) recent.add(encoded.id);
     return { id: duplicates.get(0) ?? encoded.id, duplicate: duplicates.has(0) };
   };
@@ -211,31 +225,44 @@ export function openQueue(options: QueueOptions = {}): Queue {
             'unique is the key of one task: for many, name that of each in its field "millrace"',
           );
         const encode = await createEncoder(when, () => timeOf(parts));
-        const ids = await enqueueMany(parts, tasks, dueIn(when), (task) => encode(stamp(task)));
+        const priority = priorityOf(when);
+        const encoded = (task: unknown): EncodedTask => onlyIn(parts, encode(stamp(task)), priority);
+        const ids = await enqueueMany(levels.pushedTo(priority), tasks, dueIn(when), encoded);
         if (all.length > 1) for (const id of ids) recent.add(id);
         return { tasks: ids.length, value: ids };
       })) as Queue['enqueueMany'],
     result: results.wait as Queue['result'],
-    cancel: (id) => cancelIn(parts, id, recent.has(id)),
-    progress: (id) => progressIn(parts, id),
-    inspect: () => inspectParts(parts),
+    cancel: async (id) => {
+      const there = await levels.all();
+      return there.all.length > all.length
+        ? await cancelInLevels(there, id)
+        : await cancelIn(parts, id, recent.has(id));
+    },
+    progress: async (id) => progressIn(await levels.all(), id),
+    inspect: async () => inspectParts(await levels.all()),
     pause: async (reason = '') => {
-      await Promise.all(all.map((part) => pauseQueue(part.redis, part.keys, reason)));
+      const there = await levels.all();
+      await Promise.all(there.all.map((part) => pauseQueue(part.redis, part.keys, reason)));
     },
     resume: async () => {
-      const resumed = await Promise.all(all.map((part) => resumeQueue(part.redis, part.keys)));
+      const there = await levels.all();
+      const resumed = await Promise.all(there.all.map((part) => resumeQueue(part.redis, part.keys)));
       return resumed.includes(true);
     },
     batch: openBatches(parts),
     limits: openLimits(all),
-    dead: deadInParts(parts),
+    dead: deadInLevels(levels),
     close,
     [Symbol.asyncDispose]: close,
   };
 }
 
-/** The task. Throws `BadTaskOptions` for a unique one in partitions: another task of its key may be in any of them. */
-function onlyIn({ all }: Parts, task: EncodedTask): EncodedTask {
+/** The task. Throws `BadTaskOptions` for a unique one where another task of its key may be in another list. */
+function onlyIn({ all }: Parts, task: EncodedTask, priority: Priority): EncodedTask {
+  if (task.unique && priority !== 'normal')
+    throw new BadTaskOptions(
+      `task ${shortId(task.id)} is unique ("${task.unique.key}"), which a task of ${priority} priority cannot be: a task of its key may be in another list of the queue. Omit one of them`,
+    );
   if (task.unique && all.length > 1)
     throw new BadTaskOptions(
       `task ${shortId(task.id)} is unique ("${task.unique.key}"), which a task cannot be in a queue in partitions: its key may be in another one`,
@@ -280,7 +307,7 @@ async function enqueueMany(
   const ids: TaskId[] = [];
   const pusher = createBatchPusher(parts, delayMs, (number, id) => (ids[number] = id));
   for await (const task of tasks) {
-    const encoded = onlyIn(parts, encode(task));
+    const encoded = encode(task);
     ids.push(encoded.id);
     await pusher.add(encoded);
   }

@@ -44,6 +44,10 @@ export function taskOptionsOf(value: unknown): TaskOptions | undefined {
   const options = (value as Record<string, unknown>)[FIELD];
   if (options === undefined || !isPlainObject(options)) return undefined;
   const unknown = Object.keys(options).find((name) => !NAMES.includes(name as keyof TaskOptions));
+  if (unknown === 'priority')
+    throw new BadTaskOptions(
+      `its field "${FIELD}" has "priority", which a task cannot say of itself: push it to the list of its priority, such as {tasks}:high for the queue tasks`,
+    );
   if (unknown !== undefined)
     throw new BadTaskOptions(
       `its field "${FIELD}" has "${shortId(unknown, 40)}", which means nothing: it may have ${NAMES.join(', ')} (a later version may know more: upgrade the workers first)`,

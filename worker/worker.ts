@@ -7,6 +7,8 @@ import { within } from '../queue/connection/connection.ts';
 import { checkDurability } from '../queue/connection/durability.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
 import { partitionedKeys } from '../queue/partitions.ts';
+import { rankedKeys, type Level } from '../queue/priorities.ts';
+import { openLevels } from '../queue/served-levels.ts';
 import { findFilled } from '../queue/workers/filled-queues.ts';
 import { clientName } from '../queue/workers/worker-connections.ts';
 import { systemClock } from '../runtime/clock.ts';
@@ -99,8 +101,8 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
   });
   try {
     await runQueues(connected.queues, refusals, ended, {
-      shared: { worker: options, mark, slots, ownSlots, keepers },
-      inPartitions: typeof options.queue === 'string' || options.queue.length === 1,
+      shared: { worker: announcing(options, connected.queues), mark, slots, ownSlots, keepers },
+      inPartitions: isOneQueue(options) && levelsOf(options).length === 0,
       stopping: AbortSignal.any([stopping, ended.signal]),
       hurry: AbortSignal.any([hurry, refused.signal]),
     });
@@ -111,18 +113,55 @@ async function runAs(options: WorkerOptions, stopping: AbortSignal, hurry: Abort
   refused.signal.throwIfAborted();
 }
 
-/** The keys of all its queues, or of all partitions of its only one. Throws `RangeError` for invalid names and numbers. */
+function isOneQueue({ queue }: Pick<WorkerOptions, 'queue'>): boolean {
+  return typeof queue === 'string' || queue.length === 1;
+}
+
+function levelsOf({ priorities = [] }: Pick<WorkerOptions, 'priorities'>): readonly Level[] {
+  return priorities;
+}
+
+/** The same, telling clients which priorities it serves before it is ready. Of a pool's workers, the controller does that. */
+function announcing(options: WorkerOptions, queues: readonly ConnectedQueue[]): WorkerOptions {
+  const { pool, queue, log } = options;
+  const levels = levelsOf(options);
+  const served = queues.find(({ keys }) => keys.queue === [queue].flat()[0]);
+  if (levels.length === 0 || pool !== '' || !served) return options;
+  const { keys, connections } = served;
+  const announce = async (): Promise<void> => {
+    await openLevels(connections.redis, keys, levels).catch((err: unknown) =>
+      log.warn(
+        { err, queue: keys.queue },
+        'clients could not be told that tasks of other priorities are served',
+      ),
+    );
+    options.onReady?.();
+  };
+  return { ...options, onReady: () => void announce() };
+}
+
+/**
+ * The keys of all its queues, of all partitions of its only one, or of its priorities, the highest first. Throws `RangeError` for invalid
+ * names and numbers.
+ */
 function queuesOf({
   queue,
   result,
   partitions = 1,
-}: Pick<WorkerOptions, 'queue' | 'result' | 'partitions'>): QueueKeys[] {
+  priorities = [],
+}: Pick<WorkerOptions, 'queue' | 'result' | 'partitions' | 'priorities'>): QueueKeys[] {
   const names = [queue].flat();
   const [only] = names;
   if (only === undefined || new Set(names).size < names.length)
     throw new RangeError(`a worker needs queues, each of them once: got ${JSON.stringify(names)}`);
+  const inPartitions = [partitions].flat().some((number) => number !== 1);
+  if (priorities.length > 0 && (names.length > 1 || inPartitions))
+    throw new RangeError(
+      `only one queue in one list has priorities: got ${JSON.stringify(names)} in ${[partitions].flat().join(' and ')} partitions`,
+    );
+  if (priorities.length > 0) return rankedKeys(queueKeys(only, result), priorities);
   if (names.length === 1) return partitionedKeys(only, result, partitions);
-  if ([partitions].flat().some((number) => number !== 1))
+  if (inPartitions)
     throw new RangeError(
       `partitions and several queues exclude each other: a worker serves either ${JSON.stringify(names)} or one queue in partitions`,
     );

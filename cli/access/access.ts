@@ -18,7 +18,9 @@ import {
 import type { QueueKeys } from '../../queue/keys.ts';
 import { openClusterLinks } from '../../queue/connection/cluster/links.ts';
 import { locationOf, type RedisOf } from '../../queue/location.ts';
+import { levelKeys } from '../../queue/priorities.ts';
 import { openQueue, type Queue } from '../../queue/queue.ts';
+import { readLevels } from '../../queue/served-levels.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { UsageError } from '../../runtime/program.ts';
 import type { AccessFlags } from './access-flags.ts';
@@ -84,8 +86,26 @@ export async function withRedis<T>(
   return await withPlace(flags, async (place) => {
     await using servers = openServers(place);
     const { redis, redisOf } = servers;
-    return await use(redis, { ...place, queues: keysThere(place) }, redisOf, servers);
+    const queues = await listsThere(place, redisOf);
+    return await use(redis, { ...place, queues }, redisOf, servers);
   });
+}
+
+/** The keys of its queues on their server, with the lists of priorities. */
+export async function listsThere(place: Place, redisOf: RedisOf): Promise<Place['queues']> {
+  const [first, ...rest] = keysThere(place);
+  return [first, ...rest, ...(await levelsOf(place, first, redisOf))];
+}
+
+/** The lists of priorities of a queue; none where they cannot be read, or it is one of several. */
+async function levelsOf(
+  { queues, partitioned, pool }: Place,
+  keys: QueueKeys,
+  redisOf: RedisOf,
+): Promise<QueueKeys[]> {
+  if (queues.length > 1 || partitioned || pool?.spec.source) return [];
+  const levels = await readLevels(redisOf(keys), keys).catch(() => []);
+  return levels.map((level) => levelKeys(keys, level));
 }
 
 /** Connections to the servers of a place, and the one to that of its records. */

@@ -1,6 +1,6 @@
 /** `millrace enqueue`: one task from the command line, or one per line of stdin or a file, pushed as they are read. */
 import { shortId } from '../../queue/task.ts';
-import { type EnqueueOptions, type Queue, type TaskId } from '../../queue/queue.ts';
+import { type EnqueueOptions, type Priority, type Queue, type TaskId } from '../../queue/queue.ts';
 import { stampText } from '../../queue/tracing.ts';
 import type { Trace } from '../../runtime/opentelemetry.ts';
 import { failurePrefix } from '../../runtime/failure-line.ts';
@@ -25,6 +25,7 @@ export interface EnqueueFlags {
   readonly unique?: string;
   /** ms. */
   readonly uniqueFor?: number;
+  readonly priority?: Priority;
   readonly wait?: boolean;
   /** ms. */
   readonly timeout?: number;
@@ -49,6 +50,7 @@ export async function enqueue(
     ...(flags.expiresAt === undefined ? {} : { expiresAt: new Date(flags.expiresAt) }),
     ...(flags.unique === undefined ? {} : { unique: flags.unique }),
     ...(flags.uniqueFor === undefined ? {} : { uniqueForMs: flags.uniqueFor }),
+    ...(flags.priority === undefined ? {} : { priority: flags.priority }),
   };
   const source = flags.file === undefined ? undefined : await openLines(flags.file, 'tasks');
   const push = async (queue: Queue): Promise<void> => {

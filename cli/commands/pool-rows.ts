@@ -66,6 +66,7 @@ const DUBIOUS = new Set([
   'PoisonTasks',
   'PartitionsLeft',
   'PartitionsUnserved',
+  'PrioritiesUnserved',
   'ParkingFailed',
 ]);
 

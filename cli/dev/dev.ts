@@ -11,7 +11,10 @@
 import { availableParallelism } from 'node:os';
 import type { WorkerPoolSpec } from '../../kube/workerpool.ts';
 import type { QueueFlags } from '../../queue/flags.ts';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { levelKeys, type Level } from '../../queue/priorities.ts';
 import { onSignals } from '../../runtime/lifecycle.ts';
+import { UsageError } from '../../runtime/usage-error.ts';
 import { createLog, type Logger } from '../../runtime/log.ts';
 import { logLevels, type LogLevel } from '../../runtime/log-level.ts';
 import { checkOneHandler, handlerFlagsOf } from '../../worker/flags/handler-flags.ts';
@@ -87,6 +90,7 @@ export async function dev(
     dryRun,
     crons,
     limits,
+    priorities: settings.priorities,
     target,
     pool: devPool(names),
     pollMs: POLL_MS,
@@ -128,10 +132,20 @@ async function plan(flags: DevCommandFlags) {
   const names = settings.queues ?? [settings.queue];
   const { result, partitions } = settings;
   const parts = checkedLists({ queue: settings.queue, result }, partitions);
-  const queues = parts.partitioned ? parts.queues : names.map((queue) => checkedKeys({ queue, result }));
+  const own = parts.partitioned ? parts.queues : names.map((queue) => checkedKeys({ queue, result }));
+  const levels = (settings.priorities ?? []).map((level) => levelOf(parts.queues[0], level));
+  const queues = [...own, ...levels];
   const handler = handlerFlagsOf(flags);
   const records = parts.partitioned?.keys;
   return { settings, handler, spec, policy, dryRun, names, queues, records };
+}
+
+function levelOf(keys: QueueKeys, level: Level): QueueKeys {
+  try {
+    return levelKeys(keys, level);
+  } catch (error) {
+    throw new UsageError((error as Error).message, { cause: error });
+  }
 }
 
 async function openDashboard(

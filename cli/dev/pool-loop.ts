@@ -11,6 +11,8 @@ import type { Sampled } from '../../controller/sample/sampled.ts';
 import { cronQueueOf, runCrons, type CronsState } from '../../controller/act/crons.ts';
 import type { QueueLimits } from '../../queue/limits/definition.ts';
 import { setLimits } from '../../queue/limits/limits.ts';
+import type { Level } from '../../queue/priorities.ts';
+import { keepPriorities } from '../../controller/act/priorities.ts';
 import { drainsOf } from '../../controller/act/scale-in.ts';
 import { isActive, nothingKept, soonest, step, type Kept, type Step } from '../../controller/act/step.ts';
 import type { Target } from '../../controller/act/target.ts';
@@ -35,6 +37,8 @@ export interface PoolLoopOptions {
   readonly crons?: readonly CronSpec[] | undefined;
   /** Of each queue. */
   readonly limits?: QueueLimits | undefined;
+  /** Of the first queue, whose lists are among the others. */
+  readonly priorities?: readonly Level[] | undefined;
   /** Ids of tasks of crons that were pushed. */
   readonly onCrons?: (ids: readonly string[]) => void;
   /** The name, `namespace/name`, under which the timeline and the decisions are recorded in Redis; without it, nothing is. */
@@ -75,7 +79,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   let closed = false;
   const cronsState: CronsState = new Map();
   let cronsStatus: readonly CronStatus[] = [];
-  let limited = options.limits === undefined || options.dryRun === true;
+  let limited = (options.limits ?? options.priorities) === undefined || options.dryRun === true;
 
   const poll = options.pollMs === undefined ? {} : { pollMs: options.pollMs };
   const sampler = createSampler({ address: options.redis, log, ...poll, onSample: kick });
@@ -114,8 +118,10 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   /** As soon as Redis can be reached. */
   async function keepLimits(sampled: Sampled): Promise<void> {
     if (limited || sampled.kind === 'unknown') return;
-    for (const keys of queues)
-      await setLimits(sampler.redisOf(keys), keys, options.limits ?? {}, 'millrace dev');
+    const { limits, priorities } = options;
+    if (limits)
+      for (const keys of queues) await setLimits(sampler.redisOf(keys), keys, limits, 'millrace dev');
+    await keepPriorities({ link: { queues, sampler }, open: priorities ?? [] });
     limited = true;
   }
 

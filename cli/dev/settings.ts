@@ -13,6 +13,7 @@ import { formatDuration, parseDuration } from '../../runtime/duration.ts';
 import { MAX_RESULT_BYTES } from '../../worker/task/encode.ts';
 import type { HandlerFlags } from '../../worker/flags/handler-flags.ts';
 import { UsageError } from '../../runtime/program.ts';
+import type { Level } from '../../queue/priorities.ts';
 import { checkLimits, type QueueLimits } from '../../queue/limits/definition.ts';
 import { changed, hasChanges, type LimitFlags } from '../access/limit-flags.ts';
 
@@ -29,6 +30,7 @@ export interface DevFlags extends HandlerFlags, LimitFlags {
   readonly queue?: string | undefined;
   readonly result?: string | undefined;
   readonly partitions?: readonly number[] | undefined;
+  readonly priorities?: readonly Level[] | undefined;
 }
 
 export interface DevSettings {
@@ -41,6 +43,8 @@ export interface DevSettings {
   readonly queues: readonly string[] | undefined;
   /** The numbers of lists that the queue is in; `undefined` for the plain one. */
   readonly partitions: readonly number[] | undefined;
+  /** Those of the queue that have lists of their own. */
+  readonly priorities: readonly Level[] | undefined;
   readonly result: string;
   /** `4`, or `auto:1-32`. */
   readonly concurrency: number | string;
@@ -78,6 +82,7 @@ export function devSettings(
     ...given('queue', flags.queue),
     ...given('result', flags.result),
     ...given('partitions', flags.partitions?.at(-1)),
+    ...given('priorities', flags.priorities && [...flags.priorities]),
     ...given('concurrency', concurrencyIn(flags)),
     ...given('minReplicas', flags.min),
     ...given('maxReplicas', flags.max),
@@ -123,6 +128,7 @@ export function devSettings(
       // a queue that is given by a flag is the only one
       queues: flags.queue === undefined ? spec.queues : undefined,
       partitions: partitionsIn(flags, spec),
+      priorities: prioritiesIn(flags, spec),
       result: spec.result,
       concurrency: spec.concurrency,
       retry: {
@@ -170,6 +176,18 @@ function partitionsIn(
   if (queues && queue === undefined)
     throw new UsageError('several queues cannot have partitions: name one with --queue, or omit partitions');
   return numbers;
+}
+
+function prioritiesIn(
+  { queue }: DevFlags,
+  { queues, partitions = 1, priorities, limits }: WorkerPoolSpec,
+): readonly Level[] | undefined {
+  if (!priorities) return undefined;
+  if (limits || partitions > 1 || (queues && queue === undefined))
+    throw new UsageError(
+      'priorities are those of one queue without limits and partitions: omit --priorities, or limits, partitions and queues',
+    );
+  return priorities;
 }
 
 function given<K extends string, V>(key: K, value: V | undefined): Partial<Record<K, V>> {

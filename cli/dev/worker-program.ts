@@ -16,6 +16,8 @@ export interface WorkerSettings {
   readonly queues?: readonly string[] | undefined;
   /** The numbers of lists that the queue is in. */
   readonly partitions?: readonly number[] | undefined;
+  /** Of the queue, those that it serves beside the normal one. */
+  readonly priorities?: readonly string[] | undefined;
   readonly result: string;
   /** One of this, `python`, `command` and `http`. */
   readonly module?: string | undefined;
@@ -65,6 +67,7 @@ function variables(settings: WorkerSettings, id: string): NodeJS.ProcessEnv {
     MILLRACE_QUEUE: settings.queue,
     MILLRACE_QUEUES: settings.queues && JSON.stringify(settings.queues),
     MILLRACE_PARTITIONS: settings.partitions?.join(','),
+    MILLRACE_PRIORITIES: settings.priorities?.join(','),
     MILLRACE_RESULT: settings.result,
     MILLRACE_MODULE: settings.module,
     MILLRACE_PYTHON: settings.python,

@@ -9,7 +9,7 @@ import { addressName } from '../../queue/connection/connection.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
 import { onSignals } from '../../runtime/lifecycle.ts';
 import { timeout } from '../../runtime/timers.ts';
-import { keysThere, openServers, withRedis } from '../access/access.ts';
+import { listsThere, openServers, withRedis } from '../access/access.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import { openScreen, type Screen } from './screen.ts';
 import {
@@ -71,7 +71,7 @@ export async function top(flags: TopFlags, given: CommandLog): Promise<void> {
       throw new Error(describe(last ?? error), { cause: last ?? error });
     });
     const { source: library } = pool.spec;
-    return { redis, redisOf, queues: keysThere(place), source: library && sourceOf(library) };
+    return { redis, redisOf, queues: await listsThere(place, redisOf), source: library && sourceOf(library) };
   }).catch((error: unknown) => {
     throw explained(error);
   });

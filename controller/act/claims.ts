@@ -7,8 +7,9 @@
  */
 import type { HorizontalPodAutoscaler, KubeObject } from '../../kube/wire.ts';
 import { keyOf } from '../../kube/watch.ts';
-import { Mode, queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
+import { Mode, queuesOf, type WorkerPool, type WorkerPoolSpec } from '../../kube/workerpool.ts';
 import { partitionKeys } from '../../queue/partitions.ts';
+import { levelName } from '../../queue/priorities.ts';
 
 /** The part of a HorizontalPodAutoscaler that is cached. */
 export interface KnownAutoscaler extends KubeObject {
@@ -115,8 +116,17 @@ function queueNames({ metadata: { namespace }, spec }: WorkerPool): string[] {
   const lists =
     partitions > 1
       ? partitionKeys(spec.queue, spec.result, partitions).map(({ queue }) => queue)
-      : queuesOf(spec);
+      : [...queuesOf(spec), ...levelsOf(spec)];
   return lists.map((queue) => JSON.stringify([...where, queue]));
+}
+
+function levelsOf({ queue, priorities = [] }: WorkerPoolSpec): string[] {
+  try {
+    return priorities.map((level) => levelName(queue, level));
+  } catch {
+    // the pool itself reports it
+    return [];
+  }
 }
 
 /** Oldest first; pools created in the same second by name. */

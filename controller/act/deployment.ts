@@ -126,6 +126,7 @@ function environment(
     ...value('MILLRACE_QUEUE', spec.queue),
     ...value('MILLRACE_QUEUES', spec.queues && JSON.stringify(spec.queues)),
     ...value('MILLRACE_PARTITIONS', partitions),
+    ...value('MILLRACE_PRIORITIES', spec.priorities?.join(',')),
     ...value('MILLRACE_RESULT', spec.result),
     // what workers of a version without `auto` go by
     ...value('MILLRACE_CONCURRENCY', leastTasks(concurrency)),

@@ -23,6 +23,7 @@ import { reap, rejoin } from '../../queue/workers/reap.ts';
 import { within } from '../../queue/connection/connection.ts';
 import { POOL_LABEL } from './deployment.ts';
 import { dropLimits } from './limits.ts';
+import { closePriorities } from './priorities.ts';
 import { endOf } from './jobs/job-end.ts';
 import { followJobs, initialJobsState, isRecorded } from './jobs/jobs.ts';
 import { runsJobs } from './jobs/jobs-step.ts';
@@ -77,6 +78,7 @@ export async function finalize(input: FinalizeInput): Promise<number | undefined
   } else await cancelAllDrains(input);
   await removeRecords(input);
   await removeLimits(input);
+  await refusePriorities(input);
   const others = finalizers.filter((finalizer) => finalizer !== FINALIZER);
   await api.pools.setFinalizers({ namespace, name }, others, resourceVersion, { signal });
   return undefined;
@@ -143,6 +145,13 @@ async function removeLimits({ pool, redis: link }: FinalizeInput): Promise<void>
   const { queues, sampler } = link;
   const dropping = dropLimits({ pool: keyOf(pool), queues, redisOf: sampler.redisOf });
   await within(ANSWER_TIMEOUT_MS, dropping, 'removing limits').catch(() => undefined);
+}
+
+/** What is pushed is not to wait where no worker takes it; those of an adopted Deployment go on. */
+async function refusePriorities({ pool: { spec }, redis: link }: FinalizeInput): Promise<void> {
+  const [keys] = link?.queues ?? [];
+  if (!link || !keys || !spec.priorities || spec.scaleTargetRef) return;
+  await closePriorities(link.sampler.redisOf(keys), keys, spec.priorities).catch(() => undefined);
 }
 
 /** Deletes the Jobs, pods first, when the ends of those that have ended are recorded. `false` if they are gone. */

@@ -72,7 +72,9 @@ export function ownedDeployment(options: OwnedDeploymentOptions): OwnedDeploymen
   let { applied } = options;
   let grace: GraceChange | undefined;
 
-  const madeOf = (graceS: number): string => `${uid} ${generation} ${graceS} ${partitions ?? ''}`;
+  // the priorities that are served change without the spec
+  const served = pool.spec.priorities?.join(',') ?? '';
+  const madeOf = (graceS: number): string => `${uid} ${generation} ${graceS} ${partitions ?? ''} ${served}`;
 
   async function ensure(): Promise<KnownDeployment> {
     const known = await read();

@@ -16,9 +16,11 @@ import type { SourceSpec } from '../../kube/source-spec.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { locationOf } from '../../queue/location.ts';
 import { partitionedKeys } from '../../queue/partitions.ts';
+import { levelKeys, type Level } from '../../queue/priorities.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { resolveAddress } from './address.ts';
 import { beginTrial, isTrialOver, type Trial } from './credential-trial.ts';
+import { levelsBefore, withWantedLevels, type Levels } from './levels.ts';
 import {
   addedLists,
   isPartitioned,
@@ -49,7 +51,7 @@ const PLACE_LENGTH = 16;
 
 /** The link to a pool's queues, with the spec and address that it was made from. */
 export interface Linked {
-  /** The pool's uid and generation, and the numbers of partitions that are served. */
+  /** The pool's uid and generation, and the numbers of partitions and the priorities that are served. */
   readonly of: string;
   readonly address: RedisAddress;
   readonly at: number;
@@ -65,6 +67,10 @@ export interface ConnectState {
   trial: Trial | undefined;
   /** Of the pool's queue; `undefined` until it is connected. */
   partitions: Partitions | undefined;
+  /** Likewise. */
+  levels: Levels | undefined;
+  /** Priorities that it serves no more, until clients cannot find them any more. */
+  goneLevels: readonly Level[];
   /** Lists that the pool begins to serve, until it is known whether they are to be paused. */
   added: ReadonlySet<string>;
   /** The last reconcile had no sample of the queue. */
@@ -72,12 +78,21 @@ export interface ConnectState {
 }
 
 export function initialConnectState(): ConnectState {
-  return { linked: undefined, trial: undefined, partitions: undefined, added: new Set(), blind: true };
+  return {
+    linked: undefined,
+    trial: undefined,
+    partitions: undefined,
+    levels: undefined,
+    goneLevels: [],
+    added: new Set(),
+    blind: true,
+  };
 }
 
 /** Forgets the address: the next reconcile resolves it again. */
 export function disconnect(state: ConnectState): void {
-  Object.assign(state, { ...initialConnectState(), partitions: state.partitions, added: state.added });
+  const { partitions, levels, goneLevels, added } = state;
+  Object.assign(state, { ...initialConnectState(), partitions, levels, goneLevels, added });
 }
 
 /**
@@ -96,7 +111,9 @@ export async function connectPool(
   state.partitions = partitions;
   const added = addedLists(pool, known, partitions);
   if (added.length > 0) state.added = new Set([...state.added, ...added]);
-  const of = `${metadata.uid} ${metadata.generation} ${textOf(partitions.served)}`;
+  const levels = withWantedLevels(state.levels ?? levelsBefore(pool), spec);
+  state.levels = levels;
+  const of = `${metadata.uid} ${metadata.generation} ${textOf(partitions.served)} ${levels.served.join(',')}`;
   const before = state.linked?.of === of ? state.linked : undefined;
   const age = clock.elapsed() - (before?.at ?? -Infinity);
   const over = isTrialOver(state.trial, clock);
@@ -112,18 +129,18 @@ export async function connectPool(
     return before.link;
   }
   const there = (keys: QueueKeys): QueueKeys => locationOf(address, keys).keys;
-  const queues = before?.link.queues ?? keysOf(spec, partitions).map(there);
+  const queues = before?.link.queues ?? keysOf(spec, partitions, levels).map(there);
   const source = sourceFor(spec.source, state.linked);
   const key = keyOf(pool);
   const sampler = hub.use(key, address);
   sampler.add(key, queues, source);
   // one sample is enough until the first step finds that the queues are active
   sampler.setActive(key, false, 0);
-  const parts = isPartitioned(partitions) && {
-    partitions: partitions.served,
-    records: there(queueKeys(spec.queue, spec.result)),
-  };
-  const link = { sampler, queues, source, place: placeOf(address), ...parts };
+  const several = isPartitioned(partitions)
+    ? { partitions: partitions.served }
+    : levels.served.length > 0 && { levels: levels.served };
+  const records = several && { records: there(queueKeys(spec.queue, spec.result)) };
+  const link = { sampler, queues, source, place: placeOf(address), ...several, ...records };
   state.linked = { of, address, at, link, source: spec.source };
   return link;
 }
@@ -146,9 +163,11 @@ function placeOf(address: RedisAddress): string {
   return createHash('sha256').update(addressName(address)).digest('hex').slice(0, PLACE_LENGTH);
 }
 
-function keysOf(spec: WorkerPoolSpec, partitions: Partitions): QueueKeys[] {
+function keysOf(spec: WorkerPoolSpec, partitions: Partitions, { served }: Levels): QueueKeys[] {
   if (isPartitioned(partitions)) return partitionedKeys(spec.queue, spec.result, partitions.served);
-  return queuesOf(spec).map((queue) => queueKeys(queue, spec.result));
+  const [first, ...others] = queuesOf(spec).map((queue) => queueKeys(queue, spec.result));
+  if (!first) return [];
+  return [first, ...others, ...served.map((level) => levelKeys(first, level))];
 }
 
 /** The same object while its settings are the same, so that the sampler keeps it. */

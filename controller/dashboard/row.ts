@@ -36,6 +36,7 @@ const BAD_WHEN: Readonly<Record<string, 'True' | 'False'>> = {
   ParkingFailed: 'True',
   PartitionsLeft: 'True',
   PartitionsUnserved: 'True',
+  PrioritiesUnserved: 'True',
 };
 /** A row shows the first of these that needs attention. */
 const WORST_FIRST = [
@@ -50,6 +51,7 @@ const WORST_FIRST = [
   'ReplicasApplied',
   'ParkingFailed',
   'PartitionsUnserved',
+  'PrioritiesUnserved',
   'PartitionsLeft',
 ];
 

@@ -102,11 +102,19 @@ function group(title: string, entries: readonly SettingsEntry[]): SettingsGroup 
   return { title, entries: set };
 }
 
-function queueEntries({ source, queue, queues, partitions, result }: WorkerPoolSpec): SettingsEntry[] {
+function queueEntries({
+  source,
+  queue,
+  queues,
+  priorities,
+  partitions,
+  result,
+}: WorkerPoolSpec): SettingsEntry[] {
   if (!source)
     return [
       ['queue', queues ? undefined : queue],
       ['queues, by priority', queues?.join(', ')],
+      ['priorities', priorities?.join(', ')],
       ['partitions', partitions],
       ['result', result],
     ];

@@ -10,7 +10,7 @@ import { observe, type Observation, type Baseline } from './observation.ts';
 /** The state of this stage for a pool, from one reconcile to the next. */
 export interface ObserveState {
   baseline: Baseline | undefined;
-  /** The numbers of partitions whose lists the baseline is of; `undefined` without partitions. */
+  /** The numbers of partitions, or the priorities, whose lists the baseline is of; `undefined` without either. */
   lists: string | undefined;
   /** The last wake whose tasks were sampled, by performance.now(). */
   wokenAt: number | undefined;
@@ -31,7 +31,7 @@ export interface ObserveInput {
   readonly pool: WorkerPool;
   readonly sampled: Sampled;
   readonly step: Step;
-  /** The numbers of partitions whose lists the sample is of; `undefined` without partitions. */
+  /** The same of the sample. */
   readonly lists: string | undefined;
   /** ms of the elapsed clock, and the same moment in ms since the epoch. */
   readonly now: number;

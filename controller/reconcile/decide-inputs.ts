@@ -9,7 +9,7 @@ import { rebased } from '../decide/target-wait/learned.ts';
 import { foundSlotsOf, initialFoundSlots, type FoundSlotsState } from './found-slots.ts';
 import type { MemoryStore } from '../records/memory-store.ts';
 import type { Sampled } from '../sample/sampled.ts';
-import type { QueueLink } from '../sample/sampler.ts';
+import { listsOf, type QueueLink } from '../sample/sampler.ts';
 
 /** The state of a pool's decisions, from one reconcile to the next. */
 export interface DecideState {
@@ -49,7 +49,5 @@ export async function memoryFor(input: MemoryInput, { memory }: DecideState): Pr
     return memory;
   const found = await memories.recall(keyOf(pool), link, memory, clock.elapsed(), clock.now());
   const { learned } = found;
-  return learned
-    ? { ...found, learned: rebased(learned, sampled.sample.counters, link.partitions?.join(',')) }
-    : found;
+  return learned ? { ...found, learned: rebased(learned, sampled.sample.counters, listsOf(link)) } : found;
 }

@@ -12,17 +12,19 @@ import { pauseAdded } from '../act/pause-added.ts';
 import { act, targetOf } from '../act/act.ts';
 import { cronQueueOf, runCrons, type CronsDone } from '../act/crons.ts';
 import { keepLimits } from '../act/limits.ts';
+import { keepPriorities, type PrioritiesInput } from '../act/priorities.ts';
 import type { DeploymentTarget } from '../act/deployment-target.ts';
 import { jobsStep, jobsTarget, runsJobs } from '../act/jobs/jobs-step.ts';
 import { isActive, soonest, type Step } from '../act/step.ts';
 import { connectPool } from '../connect/connect.ts';
+import { hasLetters, leftLevels, levelsAfter } from '../connect/levels.ts';
 import { isPartitioned, partitionsAfter, textOf } from '../connect/partitions.ts';
 import { observeStep } from '../observe/observer.ts';
 import { unservedLists, type PartitionsSeen } from '../report/partition-conditions.ts';
 import { statusOf } from '../report/status.ts';
 import { noAddress, troubleOf, type Trouble } from '../report/terminal-error.ts';
 import type { Sampled } from '../sample/sampled.ts';
-import { wakeOf, type QueueLink } from '../sample/sampler.ts';
+import { listsOf, wakeOf, type QueueLink } from '../sample/sampler.ts';
 import type { ReconcileContext } from './context.ts';
 import { memoryFor, policyFor } from './decide-inputs.ts';
 import { followSlots } from './found-slots.ts';
@@ -63,6 +65,7 @@ export async function scale(
   if (link && sampled.kind === 'known' && (await pauseWithOthers(context, pool, state, link)))
     return undefined;
   followPartitions(context, pool, state, sampled);
+  followLevels(context, pool, state, sampled);
   if (link && sampled.kind === 'known') followSlots(pool, state.decide.slots, { ...context, link });
   const crons = await runPoolCrons(context, { pool, state, link, sampled, trouble });
   const limits = await keepPoolLimits(context, { pool, state, link, sampled, trouble });
@@ -163,7 +166,7 @@ interface LimitsKept {
   readonly nextInMs?: number;
 }
 
-/** Writes the limits of the pool to its queues. Never rejects. */
+/** Writes the limits and priorities of the pool to its queues. Never rejects. */
 async function keepPoolLimits(
   { log }: ReconcileContext,
   { pool, state, link, sampled }: Progress,
@@ -173,11 +176,16 @@ async function keepPoolLimits(
   const { queues, sampler } = link;
   try {
     const input = { pool: keyOf(pool), limits, queues, redisOf: sampler.redisOf };
+    await keepPriorities({ link, ...prioritiesOf(pool, state) });
+    state.connect.goneLevels = [];
     return { kept: await keepLimits(input, state.limits) };
   } catch (error) {
     const trouble = troubleOf(error);
     if (trouble) return { trouble };
-    log.warn({ pool: keyOf(pool), err: error }, 'the limits of a pool cannot be written now; retrying');
+    log.warn(
+      { pool: keyOf(pool), err: error },
+      'the limits and priorities of a pool cannot be written now; retrying',
+    );
     return { nextInMs: TROUBLE_RETRY_MS };
   }
 }
@@ -194,26 +202,61 @@ function followPartitions(
     state.partitions = partitionsAfter(state.partitions, spec, lists, clock.elapsed());
 }
 
+/** The same for priorities: one that the spec no longer names stays served. */
+function followLevels(
+  { clock }: ReconcileContext,
+  { spec }: WorkerPool,
+  { connect: state }: Remembered,
+  sampled: Sampled,
+): void {
+  const lists = sampled.kind === 'known' ? sampled.sample.lists : undefined;
+  if (!state.levels || !lists) return;
+  const { served } = state.levels;
+  state.levels = levelsAfter(state.levels, spec, lists, clock.elapsed());
+  const dropped = served.filter((level) => !state.levels?.served.includes(level));
+  // dead letters are still to be found
+  const gone = dropped.filter((level) => !hasLetters(spec, level, lists));
+  state.goneLevels = [...state.goneLevels, ...gone];
+}
+
+function prioritiesOf(
+  { spec }: WorkerPool,
+  { connect: { levels, goneLevels } }: Remembered,
+): Pick<PrioritiesInput, 'open' | 'left' | 'gone'> {
+  const { priorities: open = [] } = spec;
+  const gone = goneLevels.filter((level) => !open.includes(level));
+  return { open, left: levels ? leftLevels(levels, spec) : [], gone };
+}
+
+/** The pool as its workers are told of it: with the priorities that are served, also those that its spec no longer names. */
+function asServed(pool: WorkerPool, { connect: { levels } }: Remembered): WorkerPool {
+  const { spec } = pool;
+  if (!levels || leftLevels(levels, spec).length === 0) return pool;
+  return { ...pool, spec: { ...spec, priorities: [...levels.served] } };
+}
+
 /** What workers are told; `undefined` for a queue that never had partitions. */
 function workerPartitions({ connect: { partitions } }: Remembered): string | undefined {
   return partitions?.workers.some((number) => number > 1) ? textOf(partitions.workers) : undefined;
 }
 
 /** Nothing reports that a worker has left a list. Of an adopted Deployment, that may take its owner weeks. */
-function isLeavingLists({ spec }: WorkerPool, { connect: { partitions } }: Remembered): boolean {
+function isLeavingLists({ spec }: WorkerPool, { connect: { partitions, levels } }: Remembered): boolean {
+  if (levels && leftLevels(levels, spec).length > 0) return true;
   return spec.scaleTargetRef === undefined && (partitions?.served.length ?? 0) > 1;
 }
 
-/** How long tasks have waited in partitions that no worker takes from. */
+/** How long tasks have waited in partitions, or lists of priorities, that no worker takes from. */
 function partitionsSeen(
   { clock }: ReconcileContext,
   { connect: { partitions }, report: state }: Remembered,
-  sampled: Sampled,
+  { pool: { spec }, sampled }: Pick<Progress, 'pool' | 'sampled'>,
 ): PartitionsSeen | undefined {
   if (!partitions) return undefined;
   const now = clock.elapsed();
   if (sampled.kind === 'known') {
-    const isUnserved = isPartitioned(partitions) && unservedLists(sampled.sample.lists ?? []).length > 0;
+    const several = isPartitioned(partitions) || spec.priorities !== undefined;
+    const isUnserved = several && unservedLists(sampled.sample.lists ?? []).length > 0;
     state.unservedSince = isUnserved ? (state.unservedSince ?? now) : undefined;
   }
   const since = state.unservedSince;
@@ -231,7 +274,8 @@ async function decideAndAct(context: ReconcileContext, before: Progress): Promis
     const now = clock.elapsed();
     const partitions = workerPartitions(state);
     const pods = (): readonly Pod[] => podsOf(key);
-    const input = { api, pool, sampled, known, adopted, pods, rival, partitions, now, signal };
+    const told = asServed(pool, state);
+    const input = { api, pool: told, sampled, known, adopted, pods, rival, partitions, now, signal };
     target = targetOf(input, state.act);
     const policy = policyFor(pool, state.decide);
     const memory = await memoryFor({ pool, policy, sampled, link, memories, clock }, state.decide);
@@ -310,7 +354,7 @@ function passOn(
     link.sampler.setActive(key, active, step.decision.startMs);
   }
   reporter.stepped(pool, step, grace, state.report);
-  const lists = link?.partitions?.join(',');
+  const lists = link && listsOf(link);
   observeStep(
     context,
     { pool, sampled, step, lists, now: clock.elapsed(), wall: clock.now() },
@@ -339,7 +383,8 @@ async function report(
     evictionRisk: link?.sampler.evictionRisk,
     strays: state.act.strays,
     sharing: claims.sharing(pool),
-    partitions: partitionsSeen(context, state, sampled),
+    partitions: partitionsSeen(context, state, acted),
+    priorities: state.connect.levels?.served,
     applier: state.act.applier,
     parkingFailure: target?.parkingFailure,
     crons: crons.status,

@@ -28,6 +28,7 @@ const WHILE_IT_HOLDS: ReadonlySet<string> = new Set([
   'ParkingFailed',
   'PartitionsLeft',
   'PartitionsUnserved',
+  'PrioritiesUnserved',
 ]);
 
 /** An event for each condition that has changed. Identical notes are reported once. */

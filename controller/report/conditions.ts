@@ -154,12 +154,12 @@ function sourceCondition({ spec }: WorkerPool, sampled: Sampled): ObservedCondit
 function queuePausedCondition({ spec }: WorkerPool, sampled: Sampled): ObservedCondition[] {
   if (sampled.kind !== 'known' || sampled.sample.pausedQueues === 0) return [];
   const { pausedQueues: paused, lists } = sampled.sample;
-  const partitioned = !spec.queues && !spec.source && lists !== undefined;
-  const all = partitioned ? lists.length : queuesOf(spec).length;
+  const partitioned = !spec.queues && !spec.source && !spec.priorities && lists !== undefined;
+  const all = partitioned || spec.priorities ? (lists?.length ?? 1) : queuesOf(spec).length;
   const which =
     paused < all
-      ? `${paused} of ${all} ${partitioned ? 'partitions' : 'queues'} ${paused === 1 ? 'is' : 'are'}`
-      : partitioned || all === 1
+      ? `${paused} of ${all} ${partitioned ? 'partitions' : spec.priorities ? 'lists of the queue' : 'queues'} ${paused === 1 ? 'is' : 'are'}`
+      : partitioned || spec.priorities || all === 1
         ? 'The queue is'
         : 'All queues are';
   const some = partitioned ? 'SomePartitions' : 'SomeQueues';

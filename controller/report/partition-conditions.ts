@@ -1,4 +1,4 @@
-/** Conditions of a queue in partitions: lists that are to be left, and lists that no worker takes from. Pure. */
+/** Conditions of a queue in partitions or with priorities: lists that are to be left, and lists that no worker takes from. Pure. */
 import type { ObservedCondition } from '../../kube/conditions.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import {
@@ -26,16 +26,16 @@ export function partitionConditions(
 ): ObservedCondition[] {
   if (sampled.kind === 'unknown')
     return (pool.status?.conditions ?? []).filter(({ type }) => TYPES.has(type));
-  if (!isPartitioned(numbers)) return [];
   const { lists = [] } = sampled.sample;
   const isLate = unservedMs !== undefined && unservedMs >= UNSERVED_MS;
+  if (!isPartitioned(numbers)) return isLate ? unservedPriorities(pool, lists) : [];
   return [
     ...leftCondition(pool, numbers, leftLists(pool.spec, lists)),
     ...(isLate ? unservedCondition(pool, numbers, lists) : []),
   ];
 }
 
-const TYPES: ReadonlySet<string> = new Set(['PartitionsLeft', 'PartitionsUnserved']);
+const TYPES: ReadonlySet<string> = new Set(['PartitionsLeft', 'PartitionsUnserved', 'PrioritiesUnserved']);
 
 /** A worker registers in one list after the other, and a pod may be replaced in the meantime. */
 const UNSERVED_MS = 30_000;
@@ -97,6 +97,19 @@ function unservedCondition(
     : ' Workers do so once their pods are replaced: check the rollout of the Deployment, and whether the template sets MILLRACE_PARTITIONS or --partitions itself.';
   const message = `${count(tasks, 'task')} ${tasks === 1 ? 'waits' : 'wait'} in ${rangeOf(unserved)}, which no worker takes from.${what}`;
   return [{ type: 'PartitionsUnserved', status: 'True', reason: 'NoWorkers', message }];
+}
+
+function unservedPriorities({ spec }: WorkerPool, lists: readonly ListSample[]): ObservedCondition[] {
+  const unserved = unservedLists(lists);
+  if (unserved.length === 0) return [];
+  const tasks = sum(unserved, 'waiting');
+  const target = spec.scaleTargetRef?.name;
+  const what =
+    target === undefined
+      ? 'Workers do so once their pods are replaced: check the rollout of the Deployment, whether its image is of a version that knows priorities, and whether the template sets MILLRACE_PRIORITIES or --priorities itself.'
+      : `Set MILLRACE_PRIORITIES=${spec.priorities?.join(',')} (or --priorities) for the workers of Deployment "${target}", which this pool only scales.`;
+  const message = `${count(tasks, 'task')} ${tasks === 1 ? 'waits' : 'wait'} in ${rangeOf(unserved)}, which no worker takes from. ${what}`;
+  return [{ type: 'PrioritiesUnserved', status: 'True', reason: 'NoWorkers', message }];
 }
 
 /** The environment of an adopted Deployment is its owner's. */

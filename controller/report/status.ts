@@ -16,6 +16,8 @@ export interface StatusInput extends ConditionsInput {
   readonly crons?: readonly CronStatus[] | undefined;
   /** The limits that its queues have of it, human-readable; `undefined` where that is not known. */
   readonly limits?: { readonly text: string | undefined } | undefined;
+  /** That are served. */
+  readonly priorities?: readonly string[] | undefined;
   readonly wake: string;
   readonly now: Date;
 }
@@ -33,6 +35,7 @@ export function statusOf(input: StatusInput): WorkerPoolStatus {
     wake,
     conditions: mergeConditions(before.conditions ?? [], observed, generation, now),
     ...partitionStatus(input),
+    ...priorityStatus(input),
     ...cronStatus(input),
     ...limitsStatus(input),
     ...slotsStatus(input),
@@ -103,6 +106,12 @@ function partitionStatus({ pool: { status }, partitions }: StatusInput): object 
   return status?.partitions ? { partitions: null, workerPartitions: null } : {};
 }
 
+/** Likewise; nothing for a queue that never had priorities. */
+function priorityStatus({ pool: { status }, priorities = [] }: StatusInput): object {
+  if (priorities.length > 0) return { priorities };
+  return status?.priorities ? { priorities: null } : {};
+}
+
 /**
  * The applier of replicas, for the next controller: once the pool has overwritten the number, the Deployment no longer shows who
  * applied it. A client-side apply leaves an annotation, which does.
@@ -148,7 +157,7 @@ export function onlyNumbersChanged(before: WorkerPoolStatus, after: WorkerPoolSt
   return isDeepStrictEqual(withoutNumbers(before), withoutNumbers(after));
 }
 
-const NUMBERS_IN = new Set(['TargetMissed', 'PartitionsLeft', 'PartitionsUnserved']);
+const NUMBERS_IN = new Set(['TargetMissed', 'PartitionsLeft', 'PartitionsUnserved', 'PrioritiesUnserved']);
 
 function withoutNumbers(status: WorkerPoolStatus): object {
   const learned = { serviceTime: undefined, startTime: undefined, arrivalRate: undefined };

@@ -59,10 +59,20 @@ export interface QueueLink {
   readonly place?: string;
   /** The numbers of partitions whose lists these are; only of a pool that has, or is leaving, partitions. */
   readonly partitions?: readonly number[] | undefined;
-  /** Beside which the pool's records are kept, if not beside the first queue: of partitions, the list without a number. */
+  /** The priorities whose lists are among these; only of a pool that has, or is leaving, some. */
+  readonly levels?: readonly string[] | undefined;
+  /** Beside which the pool's records are kept, if not beside the first queue: of partitions, the list without a number; of priorities, the queue. */
   readonly records?: QueueKeys | undefined;
   /** Whose tasks these are, where it is another library; then nothing is in the queues, beside which records are kept. */
   readonly source?: Source | undefined;
+}
+
+/** Which lists of its queue a pool reads now: other ones have other all-time counters. `undefined` for the plain one, and for several queues. */
+export function listsOf({
+  partitions,
+  levels,
+}: Pick<QueueLink, 'partitions' | 'levels'>): string | undefined {
+  return (partitions ?? levels)?.join(',');
 }
 
 /** The queue beside which the pool's records are kept, whatever the number of its partitions. */

@@ -369,3 +369,61 @@ def test_clients_of_the_other_kind_are_refused(plain: redis.Redis) -> None:
         Queue(cast("str", 5))
     with pytest.raises(TypeError, match=r"an AsyncQueue takes a URL, .* a redis\.client\.Redis"):
         AsyncQueue(cast("redis.asyncio.Redis", plain))
+
+
+def test_priorities(queue: Queue, name: str, plain: redis.Redis) -> None:
+    high, low, served = f"{{{name}}}:high", f"{{{name}}}:low", f"millrace:{{{name}}}:priorities"
+    with pytest.raises(BadTaskOptions, match=r"serves no tasks of high priority, and nothing was pushed"):
+        queue.enqueue("a", priority="high")
+    assert not plain.exists(high)
+    plain.hset(served, mapping={"high": "open", "low": "closed"})
+    assert queue.enqueue("a", priority="high") == "a"
+    assert queue.enqueue_many(["b", "c"], priority="high") == ["b", "c"]
+    assert queue.enqueue("n", priority="normal") == "n"
+    queue.enqueue("later", delay=60, priority="high")
+    with pytest.raises(BadTaskOptions, match=r"no tasks of low priority"):
+        queue.enqueue_many(["d"], priority="low")
+    assert [plain.lrange(key, 0, -1) for key in (high, name, low)] == [[b"c", b"b", b"a"], [b"n"], []]
+    assert plain.zcard(f"millrace:{{{name}}}[{high}]:delayed") == 1
+    with pytest.raises(BadTaskOptions, match=r"high, normal or low: got 'urgent'"):
+        queue.enqueue("e", priority=cast(Any, "urgent"))
+    parts, odd = Queue(queue._redis, f"{name}-parts", partitions=2), Queue(queue._redis, "a}b")
+    with pytest.raises(BadTaskOptions, match="in partitions has no priorities"):
+        parts.enqueue("e", priority="low")
+    with pytest.raises(BadTaskOptions, match="cannot have priorities"):
+        odd.enqueue("e", priority="low")
+    # marked where it is found, and otherwise in all lists
+    assert queue.cancel("b") is True
+    marks = [
+        f"millrace:{{{name}}}:cancelled",
+        *(f"millrace:{{{name}}}[{key}]:cancelled" for key in (high, low)),
+    ]
+    assert [plain.zrange(key, 0, -1) for key in marks] == [[], [b"b"], []]
+    assert queue.cancel("unknown") is True
+    assert [plain.zscore(key, "unknown") is None for key in marks] == [False, False, False]
+    plain.hset(f"millrace:{{{name}}}[{high}]:load", "w", 1)
+    plain.hset(f"millrace:{{{name}}}[{high}]:progress:w", "a", "7")
+    assert queue.progress("a") == 7
+    plain.hset(
+        f"millrace:{{{name}}}:errors", "a", json.dumps({"error": "broken", "attempts": 1, "worker": "w"})
+    )
+    with pytest.raises(TaskFailed, match="broken"):
+        queue.result("a")
+    assert queue.cancel("a") is False
+    pushes = f"millrace:{{{name}}}[[]{{{name}}}:high]:pushes:*"
+    assert len(plain.keys(pushes)) == 1
+    queue.close()
+    assert plain.keys(pushes) == []
+
+
+def test_priorities_with_asyncio(url: str, name: str, plain: redis.Redis) -> None:
+    async def main() -> None:
+        async with AsyncQueue(url, name, f"{name}:result") as queue:
+            with pytest.raises(BadTaskOptions, match="no tasks of high priority"):
+                await queue.enqueue("a", priority="high")
+            plain.hset(f"millrace:{{{name}}}:priorities", "high", "open")
+            await queue.enqueue("a", priority="high")
+            assert await queue.enqueue_many(["b", "c"], priority="high") == ["b", "c"]
+
+    asyncio.run(main())
+    assert plain.lrange(f"{{{name}}}:high", 0, -1) == [b"c", b"b", b"a"]

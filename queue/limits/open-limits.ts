@@ -1,6 +1,7 @@
 /** The limits of a queue as programs see them: `queue.limits`. */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
+import { readLevels } from '../served-levels.ts';
 import { BadLimits, checkLimits, type QueueLimits } from './definition.ts';
 import { removeLimits, setLimits, showLimits, type LimitsView } from './limits.ts';
 
@@ -42,6 +43,10 @@ export function openLimits(all: readonly ListOfQueue[]): Limits {
   return {
     set: async (limits, { force = false, by = CLIENT } = {}) => {
       const { redis, own } = only();
+      if ((await readLevels(redis, own)).length > 0)
+        throw new BadLimits(
+          `"${own.queue}" has priorities, each with a list that limits would not hold for: remove spec.priorities of its WorkerPool, or --priorities of its workers, first`,
+        );
       await setLimits(redis, own, checkLimits(limits), by, force);
     },
     show: async () => {

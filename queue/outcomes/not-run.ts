@@ -1,6 +1,7 @@
 /** What a task says of itself (queue/task-options.ts), and whether it is run at all for that. */
 import { partMarkOf } from '../batch-mark.ts';
 import { BadTaskOptions, checkUniqueId, taskOptionsOf, type TaskOptions } from '../task-options.ts';
+import { isLevelName } from '../priorities.ts';
 import { taskHead, type ParsedTask } from '../task.ts';
 import type { Past } from '../workers/turn.ts';
 import { formatDuration } from '../../runtime/duration.ts';
@@ -20,7 +21,7 @@ export interface ReadOptions {
 /** What is asked of the worker. */
 export interface Judge {
   readonly queue: string;
-  /** The queue is one of several partitions, which can have neither batches nor unique tasks. */
+  /** The list is a partition, or that of a priority, which can have neither batches nor unique tasks. */
   readonly inPartitions?: boolean;
   /** The time by the clock of Redis, as far as it is known, ms. */
   readonly redisNow: () => number;
@@ -40,7 +41,7 @@ export function readOptions(
     if (unique !== undefined) checkUniqueId(id);
     if (unique !== undefined && inPartitions)
       throw new BadTaskOptions(
-        `it is unique ("${unique}"), and "${queue}" is a partition of a queue: its key may be in another one`,
+        `it is unique ("${unique}"), and "${queue}" is ${isLevelName(queue) ? 'the list of a priority' : 'a partition of a queue'}: its key may be in another one`,
       );
     const notRun = expiresAt === undefined ? undefined : lateness(expiresAt, past, redisNow);
     return { options, ...(notRun && { notRun }) };

@@ -12,7 +12,7 @@ import type { RedisAddress } from '../connection/connection.ts';
 import { awaitReplicas, type Durability } from '../connection/durability.ts';
 import type { QueueKeys } from '../keys.ts';
 import { locationOf } from '../location.ts';
-import { createPusher, type Duplicates } from '../push.ts';
+import { createPusher, type Duplicates, type PushedLevel } from '../push.ts';
 import type { HashPlace } from '../results/result-watches.ts';
 import { openResults, type Results } from '../results/results.ts';
 import { defineScripts, script } from '../scripts/scripts.ts';
@@ -42,19 +42,21 @@ export interface PartOptions {
   readonly links: ClusterLinks | undefined;
   /** The connection to a single server. */
   readonly shared: Redis | undefined;
+  /** Its tasks are those of a priority. */
+  readonly level?: PushedLevel;
 }
 
 const LOOKS_AT_TASKS = 2_000;
 const LOOKS_AT_BYTES = 4 << 20;
 
-export function openPart(keys: QueueKeys, { address, durability, links, shared }: PartOptions): Part {
+export function openPart(keys: QueueKeys, { address, durability, links, shared, level }: PartOptions): Part {
   const place = locationOf(address, keys);
   const redis = shared ?? defineScripts((links as ClusterLinks).client(keys.queue));
   const resultHash =
     links && place.results
       ? { ...place.results, redis: links.client(keys.result) }
       : { key: keys.result, address: place.address, redis };
-  const pusher = createPusher(redis, place.keys, place.results && resultHash);
+  const pusher = createPusher(redis, place.keys, place.results && resultHash, level);
   const results = openResults(resultHash, { key: keys.errors, address: place.address, redis });
   const confirmed = async (tasks: number): Promise<void> => {
     const what = tasks === 1 ? 'the task is' : `${tasks} tasks are`;

@@ -31,6 +31,8 @@ export const good: [what: string, spec: Json][] = [
   ['a number of slots that workers find', { ...base, concurrency: 'auto' }],
   ['the same within bounds', { ...base, concurrency: 'auto:4-64' }],
   ['the same of an adopted Deployment', { ...adopting, concurrency: 'auto:1-10000' }],
+  ['priorities', { ...base, priorities: ['low', 'high'] }],
+  ['priorities of a queue with a hash tag', { ...base, queue: '{a}:b', priorities: ['high'] }],
   ['partitions', { ...base, partitions: 256 }],
   ['Jobs', { ...base, runAs: 'Job' }],
   [

@@ -217,6 +217,28 @@ export const bad: [what: string, change: Json, message: string][] = [
   ['a queue twice', { queues: ['a', 'b', 'a'] }, 'name each queue once'],
   ['a queue without a name', { queues: ['a', ''] }, 'should be at least 1 chars long'],
   ['the result among the queues', { queues: ['a', 'result'] }, 'queue and result must differ'],
+  ['no priorities', { priorities: [] }, 'should have at least 1 items'],
+  ['a priority that there is not', { priorities: ['urgent'] }, 'Unsupported value: "urgent"'],
+  ['the normal priority', { priorities: ['normal'] }, 'Unsupported value: "normal"'],
+  ['one priority twice', { priorities: ['high', 'high'] }, 'Duplicate value'],
+  [
+    'priorities of several queues',
+    { queues: ['a', 'b'], priorities: ['high'] },
+    'remove priorities, or queues',
+  ],
+  ['priorities in partitions', { partitions: 2, priorities: ['high'] }, 'remove priorities, or queues'],
+  ['priorities of Jobs', { runAs: 'Job', priorities: ['high'] }, 'remove priorities, or queues'],
+  [
+    'priorities of a source',
+    { source: { list: { keys: ['a'] } }, priorities: ['high'] },
+    'remove priorities, or queues',
+  ],
+  [
+    'priorities with limits',
+    { limits: { rate: '5/s' }, priorities: ['low'] },
+    'remove priorities, or queues',
+  ],
+  ['priorities of a queue with braces', { queue: 'a}b', priorities: ['low'] }, 'its braces are no hash tag'],
   ['no partitions', { partitions: 0 }, 'should be greater than or equal to 1'],
   ['too many partitions', { partitions: 257 }, 'should be less than or equal to 256'],
   [

@@ -6,6 +6,7 @@ import { awaitReplicas, NotReplicated } from '../../queue/connection/durability.
 import { openQueue, TaskExpired } from '../../queue/queue.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { partitionKeys } from '../../queue/partitions.ts';
+import { openLevels } from '../../queue/served-levels.ts';
 import { createLeaseKeepers } from '../../worker/lease/lease.ts';
 import { startCluster, type RedisCluster } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
@@ -54,6 +55,33 @@ test('unique tasks and those that expire, whose results are on another primary',
   await eventually(async () => expect(await redis.exists(keys.unique('k'), keys.unique('late'))).toBe(0));
   expect(await queue.dead.requeue({ ids: ['late'] })).toBe(1);
   expect(await queue.result('late')).toBe('ok');
+});
+
+test('priorities, whose results are on another primary', async () => {
+  const keys = await keysApart();
+  await using queue = openQueue({ redis: cluster.address, queue: keys.queue, result: keys.result });
+  await expect(queue.enqueue({ id: 'a' }, { priority: 'high' })).rejects.toThrow(/no tasks of high priority/);
+  const begun: string[] = [];
+  const handler = (task: unknown): string => {
+    const { id } = task as { id: string };
+    begun.push(id);
+    if (id === 'bad') throw new Error('wrong');
+    return 'ok';
+  };
+  const redis = await cluster.clientOf(keys.queue);
+  await openLevels(redis, keys, ['high', 'low']);
+  await queue.enqueue({ id: 'low' }, { priority: 'low' });
+  await redis.lpush(`{${keys.queue}}:high`, '{"id":"high"}');
+  await queue.enqueue({ id: 'bad' }, { priority: 'high' });
+  await queue.enqueue({ id: 'dropped' }, { priority: 'low' });
+  expect(await queue.cancel('dropped')).toBe('marked');
+  await using _worker = startWorker(cluster, keys, { handler, priorities: ['high', 'low'], retry: promptly });
+  expect(await queue.result('high')).toBe('ok');
+  await expect(queue.result('bad')).rejects.toThrow(/wrong/);
+  expect(await queue.result('low')).toBe('ok');
+  await expect(queue.result('dropped')).rejects.toThrow(/was cancelled/);
+  expect(await queue.cancel('high')).toBe('finished');
+  expect(begun.indexOf('low')).toBe(begun.length - 1);
 });
 
 test('a batch, plain or of the library, whose results are on another primary than its parts', async () => {

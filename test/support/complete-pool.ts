@@ -56,6 +56,7 @@ export const completeSpec: Complete<Omit<WorkerPoolSpec, 'template'>> & { templa
   },
   queue: 'tiles',
   queues: ['urgent', 'tiles'],
+  priorities: ['high', 'low'],
   partitions: 16,
   result: 'pictures',
   template: {
@@ -137,6 +138,7 @@ export const completeStatus: Complete<WorkerPoolStatus> = {
   slotsReason: 'at 12 the tasks took 1.6 times as long',
   selector: 'a=b',
   queue: 'urgent,tiles',
+  priorities: ['high'],
   partitions: [1, 16],
   workerPartitions: '1,16',
   waiting: 1,

@@ -11,6 +11,7 @@ const REPLACED_BY: Record<string, (spec: Partial<WorkerPoolSpec>) => void> = {
     Reflect.deleteProperty(spec, 'source');
   },
   queues: (spec) => Reflect.deleteProperty(spec, 'source'),
+  priorities: (spec) => Reflect.deleteProperty(spec, 'source'),
   partitions: (spec) => Reflect.deleteProperty(spec, 'source'),
   result: (spec) => Reflect.deleteProperty(spec, 'source'),
   'redis.urlFrom': ({ redis }) => redis && Reflect.deleteProperty(redis, 'url'),

@@ -90,10 +90,18 @@ const stages: Record<string, readonly (readonly string[])[]> = {
     ['sources'],
     ['pool', 'workers'],
     ['limits'],
-    ['location.ts'],
+    ['location.ts', 'served-levels.ts'],
     ['scripts'],
     ['connection'],
-    ['keys.ts', 'task.ts', 'scan-json.ts', 'exact-json.ts', 'batch-mark.ts', 'task-options.ts'],
+    [
+      'keys.ts',
+      'task.ts',
+      'scan-json.ts',
+      'exact-json.ts',
+      'batch-mark.ts',
+      'task-options.ts',
+      'priorities.ts',
+    ],
   ],
 };
 

@@ -157,6 +157,7 @@ test('a worker of millrace dev gets every setting that one in a pod gets, but fo
     redis: {},
     queue: 'q',
     queues: ['q'],
+    priorities: ['high'],
     result: 'r',
     concurrency: 3,
     graceMs: 1_500,

@@ -1,6 +1,7 @@
 /** The options of a worker, from its flags or from the program that runs it as a library. */
 import type { RedisAddress } from '../../queue/connection/connection.ts';
 import type { Durability } from '../../queue/connection/durability.ts';
+import type { Level } from '../../queue/priorities.ts';
 import type { Concurrency } from '../../runtime/concurrency.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { WorkerHealth } from './health.ts';
@@ -18,6 +19,8 @@ export interface WorkerOptions {
    * several numbers where it was in another number of them before. 1 by default. Only with a single queue.
    */
   readonly partitions?: number | readonly number[] | undefined;
+  /** Of a single queue in one list: it also serves tasks of these priorities (queue/priorities.ts). */
+  readonly priorities?: readonly Level[] | undefined;
   /** Unique among the living workers of its queues; in Kubernetes the pod's name. */
   readonly id: string;
   /** Nothing else refers to the worker by its id: if another living one has it, append something random. */

@@ -5,6 +5,7 @@
  */
 import type { Command } from 'commander';
 import { QUEUE_OPTIONS, type QueueFlags } from '../../queue/flags.ts';
+import type { Level } from '../../queue/priorities.ts';
 import type { Concurrency } from '../../runtime/concurrency.ts';
 import { logLevelOption, type LogLevel } from '../../runtime/log-level.ts';
 import {
@@ -24,11 +25,12 @@ import { WORKER_PROGRAM } from '../../runtime/failure-line.ts';
 import { version } from '../../runtime/version.ts';
 import { MAX_RESULT_BYTES } from '../task/encode.ts';
 import { addHandlerFlags, type HandlerFlags } from './handler-flags.ts';
-import { partitionsOption } from './partitions-option.ts';
+import { partitionsOption, prioritiesOption } from './partitions-option.ts';
 
 export interface WorkerFlags extends QueueFlags, HandlerFlags {
   readonly queues?: readonly string[];
   readonly partitions?: readonly number[];
+  readonly priorities?: readonly Level[];
   readonly concurrency: Concurrency;
   readonly id: string;
   /** No id was given: it is the default one. */
@@ -75,6 +77,12 @@ export function parseWorkerFlags(
     partitionsOption(
       'the queue is in this many lists, <queue>:{0} to <queue>:{n-1}, with results in <result>:{0} and so on (default: 1, plain ' +
         'names); 1,16 serves the lists of both numbers',
+    ),
+  );
+  program.addOption(
+    prioritiesOption(
+      'serve tasks of these priorities, too: high, in the list {<queue>}:high, before all of normal priority, and low, in {<queue>}:low, ' +
+        'after them; high,low for both',
     ),
   );
   addHandlerFlags(program);

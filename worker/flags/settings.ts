@@ -2,6 +2,8 @@
 import { redisOptions, type RedisAddress } from '../../queue/connection/connection.ts';
 import { checkDurability, type Durability } from '../../queue/connection/durability.ts';
 import { redisAddress } from '../../queue/flags.ts';
+import { rankedKeys } from '../../queue/priorities.ts';
+import { queueKeys } from '../../queue/keys.ts';
 import { partitionedKeys } from '../../queue/partitions.ts';
 import { UsageError } from '../../runtime/usage-error.ts';
 import { version } from '../../runtime/version.ts';
@@ -26,12 +28,18 @@ export function workerSettings(
     throw new UsageError(
       '--partitions and --queues with several names exclude each other: start a worker for each queue in partitions',
     );
-  check(redis, durability, queue, { result, partitions });
+  const { priorities = [] } = flags;
+  if (priorities.length > 0 && (queue.length > 1 || partitions.some((number) => number !== 1)))
+    throw new UsageError(
+      '--priorities is for one queue in one list: omit it, or --queues and --partitions; several queues have an order of their own',
+    );
+  check(redis, durability, queue, { result, partitions, priorities });
   return {
     redis,
     queue,
     result,
     partitions,
+    priorities,
     id: flags.id,
     mayRename: flags.unnamed,
     concurrency: flags.concurrency,
@@ -62,7 +70,7 @@ function check(
   redis: RedisAddress,
   durability: Durability | undefined,
   queues: readonly string[],
-  { result, partitions }: { readonly result: string; readonly partitions: readonly number[] },
+  { result, partitions, priorities }: Required<Pick<WorkerFlags, 'result' | 'partitions' | 'priorities'>>,
 ): void {
   try {
     if (durability) checkDurability(durability);
@@ -73,6 +81,7 @@ function check(
           'put kinds of tasks that are equally urgent into one queue, or start several workers',
       );
     for (const queue of queues) partitionedKeys(queue, result, partitions);
+    if (priorities.length > 0) rankedKeys(queueKeys(queues[0] ?? '', result), priorities);
     if (new Set(queues).size < queues.length)
       throw new RangeError(`--queues names a queue twice: ${queues.join(', ')}`);
   } catch (error) {

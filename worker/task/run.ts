@@ -5,6 +5,7 @@
  */
 import { batchIdOf, partMarkOf, type PartMark } from '../../queue/batch-mark.ts';
 import { TaskCancelled } from '../../queue/cancel.ts';
+import { isLevelName } from '../../queue/priorities.ts';
 import { parseTask, parseTaskHead } from '../../queue/task.ts';
 import type { Claim, claimKey } from '../../queue/workers/claim.ts';
 import type { Delivery, Past } from '../../queue/workers/turn.ts';
@@ -230,7 +231,9 @@ function markOf(
   if (batchIdOf(value) === undefined) return undefined;
   if (inPartitions)
     return {
-      why: `"${queue}" is a partition of a queue, and parts are counted in queues without partitions`,
+      why: isLevelName(queue)
+        ? `"${queue}" is the list of a priority, and parts are counted among tasks of normal priority: push it to the queue itself`
+        : `"${queue}" is a partition of a queue, and parts are counted in queues without partitions`,
     };
   try {
     return partMarkOf(value, id, raw);

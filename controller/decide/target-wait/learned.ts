@@ -53,7 +53,7 @@ export interface Learned extends Starts {
   /** The last sample, ms, and its numbers. */
   readonly at: number;
   readonly counters: Counters;
-  /** The numbers of partitions whose lists the counters are the sums of; absent without partitions. */
+  /** The numbers of partitions, or the priorities, whose lists the counters are the sums of; absent without either. */
   readonly lists?: string | undefined;
   readonly inFlight: number;
   readonly curve: Curve;
@@ -82,7 +82,7 @@ const HOUR_MS = 3_600_000;
 
 /**
  * What was learned, when the next sample will be that of other lists: their all-time counters are no news, nor are those that are
- * no longer summed. `counters`: those of that sample; `lists`: the numbers of partitions.
+ * no longer summed. `counters`: those of that sample; `lists`: the numbers of partitions, or the priorities.
  */
 export function rebased<T extends Pick<Learned, 'counters' | 'lists'>>(
   learned: T,

@@ -1,14 +1,17 @@
-"""The names of the keys of a queue, as `queue/keys.ts` and `queue/partitions.ts` make them."""
+"""The names of the keys of a queue, as `queue/keys.ts`, `queue/partitions.ts` and `queue/priorities.ts` make them."""
 
 from __future__ import annotations
 
 import re
 import zlib
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from redis.crc import key_slot
 
 MAX_PARTITIONS = 256
+LEVELS = ("high", "low")
+"""The priorities that have a list of their own."""
+Priority: TypeAlias = Literal["high", "normal", "low"]
 
 
 class Keys(NamedTuple):
@@ -38,6 +41,19 @@ def partitioned_keys(queue: str, result: str, partitions: int) -> list[Keys]:
                 f'"{name}" has a "{{", and so not the hash tag of a partition: it cannot have partitions'
             )
     return [_keys(f"{queue}:{{{i}}}", f"{result}:{{{i}}}") for i in range(partitions)]
+
+
+def level_keys(queue: Keys, level: str) -> Keys:
+    """The keys of the list of a priority, in the slot of the queue. Raises ``ValueError`` for names that cannot have one."""
+    name = queue.queue
+    tagged = re.search(r"\{([^}]*)\}", name)
+    if tagged and tagged[1]:
+        return _keys(f"{name}:{level}", queue.result)
+    if "{" in name or "}" in name:
+        raise ValueError(
+            f'"{name}" has braces and no hash tag, so no other list can be put into its slot of a Redis Cluster: it cannot have priorities'
+        )
+    return _keys(f"{{{name}}}:{level}", queue.result)
 
 
 def partition_of(id: str | bytes, partitions: int) -> int:

@@ -18,8 +18,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 from redis.crc import key_slot
 
 from ._encode import Encoded, after_delay, delayed_member, task_id
-from ._keys import Keys, partition_of, partitioned_keys
-from .errors import TaskCancelled, TaskFailed
+from ._keys import LEVELS, Keys, level_keys, partition_of, partitioned_keys
+from .errors import BadTaskOptions, TaskCancelled, TaskFailed
 
 T = TypeVar("T")
 Arg: TypeAlias = str | bytes | int | float
@@ -75,10 +75,16 @@ RECENT_IDS = 100_000
 
 
 class Part:
-    """One list of the queue, and the pushes that this client has made to it."""
+    """One list of the queue, and the pushes that this client has made to it.
 
-    def __init__(self, keys: Keys, is_cluster: bool) -> None:
+    ``level_of``: it is the list of a priority of that queue, and has its errors there.
+    """
+
+    def __init__(self, keys: Keys, is_cluster: bool, level: str = "", level_of: Keys | None = None) -> None:
         self.keys = keys
+        self.errors = (level_of or keys).own("errors")
+        self._level = level
+        self._level_of = level_of
         apart = is_cluster and key_slot(keys.queue.encode()) != key_slot(keys.result.encode())
         self.results_apart = apart
         """The result hash is in another cluster slot."""
@@ -112,14 +118,20 @@ class Part:
             self.keys.queue,
             own("delayed"),
             self.result_in_slot,
-            own("errors"),
+            self.errors,
             own("cancelled"),
             self.pushes,
         ]
+        served: list[Arg] = [self._level_of.own("priorities"), self._level] if self._level_of else []
         try:
             if self.results_apart:
                 yield Commands([("HDEL", self.keys.result, *ids)])
-            yield Script("push", keys, [*about, *ids, *raws])
+            made = yield Script("push", keys, [*about, *ids, *raws, *served])
+            if made == -1 and self._level_of:
+                raise BadTaskOptions(
+                    f'"{self._level_of.queue}" serves no tasks of {self._level} priority, and nothing was pushed: add {self._level} to '
+                    f"spec.priorities of its WorkerPool, or start its workers with --priorities {self._level}"
+                )
         finally:
             self._answered.add(number)
             while self._floor + 1 in self._answered:
@@ -132,14 +144,12 @@ class Part:
             if has:
                 return False
         own = self.keys.own
-        keys = [self.result_in_slot, own("errors"), own("cancelled"), own("stats")]
+        keys = [self.result_in_slot, self.errors, own("cancelled"), own("stats")]
         marked = yield Script("cancel", keys, [id, MARK_KEPT_MS, MOST_MARKS])
         return bool(marked == 1)
 
     def has_ended(self, id: str | bytes) -> Steps[bool]:
-        replies = yield Commands(
-            [("HEXISTS", self.keys.result, id), ("HEXISTS", self.keys.own("errors"), id)]
-        )
+        replies = yield Commands([("HEXISTS", self.keys.result, id), ("HEXISTS", self.errors, id)])
         return any(replies)
 
     def holds(self, id: str | bytes) -> Steps[bool]:
@@ -171,10 +181,44 @@ class Client:
 
     def __init__(self, queue: str, result: str, partitions: int, is_cluster: bool) -> None:
         self.parts = [Part(keys, is_cluster) for keys in partitioned_keys(queue, result, partitions)]
+        self._is_cluster = is_cluster
+        self._levels: dict[str, Part] = {}
         self._recent: dict[bytes, None] = {}
 
     def home(self, id: str | bytes) -> Part:
         return self.parts[partition_of(id, len(self.parts))]
+
+    def _level(self, level: str) -> Part:
+        if level not in self._levels:
+            queue = self.parts[0].keys
+            self._levels[level] = Part(level_keys(queue, level), self._is_cluster, level, queue)
+        return self._levels[level]
+
+    def pushed_to(self, priority: str) -> Part | None:
+        """The list of a priority; ``None`` where the id chooses it. Raises ``BadTaskOptions``."""
+        if priority == "normal":
+            return None
+        if priority not in LEVELS:
+            raise BadTaskOptions(f"a priority is high, normal or low: got {priority!r:.80}")
+        if len(self.parts) > 1:
+            raise BadTaskOptions(
+                f"a queue in partitions has no priorities, and a task of {priority} priority has no place in it: omit the priority, or use one list"
+            )
+        try:
+            return self._level(priority)
+        except ValueError as error:
+            raise BadTaskOptions(str(error)) from error
+
+    @property
+    def opened(self) -> list[Part]:
+        return [*self.parts, *self._levels.values()]
+
+    def _with_levels(self) -> Steps[list[Part]]:
+        """The queue's lists, with those of its priorities that may hold tasks."""
+        if len(self.parts) > 1:
+            return self.parts
+        [found] = yield Commands([("HKEYS", self.parts[0].keys.own("priorities"))])
+        return [*self.parts, *(self._level(level) for level in LEVELS if level.encode() in found)]
 
     def is_ours(self, id: str | bytes) -> bool:
         """Whether its task is surely in its home: there is no other, or this client has enqueued it."""
@@ -188,12 +232,14 @@ class Client:
         if len(self._recent) > RECENT_IDS:
             self._recent.pop(next(iter(self._recent)))
 
-    def batches(self, tasks: Iterable[Encoded]) -> Generator[tuple[Part, list[Encoded]]]:
-        """Cuts tasks into batches of moderate size, each for one list, in order within each."""
+    def batches(
+        self, tasks: Iterable[Encoded], only: Part | None = None
+    ) -> Generator[tuple[Part, list[Encoded]]]:
+        """Cuts tasks into batches of moderate size, each for one list, in order within each. ``only``: all of them for this one."""
         open_: dict[Part, list[Encoded]] = {}
         sizes: dict[Part, int] = {}
         for task in tasks:
-            part = self.home(task.id)
+            part = only or self.home(task.id)
             batch = open_.setdefault(part, [])
             batch.append(task)
             sizes[part] = sizes.get(part, 0) + len(task.raw)
@@ -203,7 +249,17 @@ class Client:
         yield from open_.items()
 
     def cancel(self, id: str | bytes) -> Steps[bool]:
-        """Marks a task where it is found, or at home."""
+        """Marks a task where it is found, or at home; with priorities, in all lists, as it may be further back in any of them."""
+        there = yield from self._with_levels()
+        if len(there) > len(self.parts):
+            found = []
+            for part in there:
+                if (yield from part.holds(id)):
+                    found.append(part)
+            marked = False
+            for part in found or there:
+                marked = (yield from part.cancel(id)) or marked
+            return marked
         home = self.home(id)
         others = [] if self.is_ours(id) else [part for part in self.parts if part is not home]
         if not others or (yield from home.has_ended(id)):
@@ -219,7 +275,8 @@ class Client:
 
     def progress(self, id: str | bytes) -> Steps[Any]:
         home = self.home(id)
-        for part in [home, *(part for part in self.parts if part is not home)]:
+        there = yield from self._with_levels()
+        for part in [home, *(part for part in there if part is not home)]:
             report = yield from part.progress(id)
             if report is not None:
                 return report
@@ -233,7 +290,7 @@ class Client:
                 places.setdefault(part, []).append(id)
         commands: list[tuple[Arg, ...]] = []
         for part, some in places.items():
-            commands += [("HMGET", part.keys.result, *some), ("HMGET", part.keys.own("errors"), *some)]
+            commands += [("HMGET", part.keys.result, *some), ("HMGET", part.errors, *some)]
         replies = iter((yield Commands(commands)))
         ended: dict[str | bytes, Ended] = {}
         for some in places.values():

@@ -14,6 +14,7 @@ from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import NoScriptError, RedisError
 
 from ._encode import Encoded, check_id, check_many, encode_task
+from ._keys import Priority
 from ._results import As, Outcome, Waits, check_as, due, outcome
 from ._steps import BATCH_TASKS, Client, Commands, Ended, Script, Step, Steps, source
 from .aio_batches import AsyncBatches, each
@@ -51,10 +52,12 @@ class AsyncQueue:
         *,
         delay: float | datetime.timedelta | None = None,
         at: datetime.datetime | None = None,
+        priority: Priority = "normal",
     ) -> str | bytes:
         """See `Queue.enqueue`."""
+        only = self._client.pushed_to(priority)
         encoded = encode_task(task)
-        await self._run(self._client.home(encoded.id).push([encoded], due(delay, at)))
+        await self._run((only or self._client.home(encoded.id)).push([encoded], due(delay, at)))
         self._client.pushed(encoded.id)
         return encoded.id
 
@@ -64,14 +67,16 @@ class AsyncQueue:
         *,
         delay: float | datetime.timedelta | None = None,
         at: datetime.datetime | None = None,
+        priority: Priority = "normal",
     ) -> list[str | bytes]:
         """See `Queue.enqueue_many`; the tasks may come from an async iterator."""
         check_many(tasks, "tasks")
         ids: list[str | bytes] = []
         delayed = due(delay, at)
+        only = self._client.pushed_to(priority)
 
         async def push(tasks: list[Encoded]) -> None:
-            for part, batch in self._client.batches(tasks):
+            for part, batch in self._client.batches(tasks, only):
                 await self._run(part.push(batch, delayed))
             for one in tasks:
                 ids.append(one.id)
@@ -153,7 +158,7 @@ class AsyncQueue:
         for futures in list(self._futures.values()):
             for future in futures:
                 future.cancel()
-        for part in self._client.parts:
+        for part in self._client.opened:
             if part.has_pushed:
                 try:
                     await self._redis.unlink(part.pushes)

@@ -15,6 +15,7 @@ from redis.cluster import RedisCluster
 from redis.exceptions import NoScriptError, RedisError
 
 from ._encode import check_id, check_many, encode_task
+from ._keys import Priority
 from ._results import As, Outcome, Waits, check_as, due, outcome
 from ._steps import Client, Commands, Script, Step, Steps, source
 from .batches import Batches
@@ -50,14 +51,17 @@ class Queue:
         *,
         delay: float | datetime.timedelta | None = None,
         at: datetime.datetime | None = None,
+        priority: Priority = "normal",
     ) -> str | bytes:
         """Adds one task and returns its id: a text, or for a binary task its bytes.
 
         Text and bytes are pushed as they are, anything else as JSON; an object without an ``id`` gets one. What an earlier task of
-        that id left is deleted. ``delay`` (in seconds) and ``at``: run it no earlier.
+        that id left is deleted. ``delay`` (in seconds) and ``at``: run it no earlier. ``priority``: "high" is before all tasks of normal
+        priority, "low" after them; ``BadTaskOptions`` where the queue's workers do not serve it.
         """
+        only = self._client.pushed_to(priority)
         encoded = encode_task(task)
-        self._run(self._client.home(encoded.id).push([encoded], due(delay, at)))
+        self._run((only or self._client.home(encoded.id)).push([encoded], due(delay, at)))
         self._client.pushed(encoded.id)
         return encoded.id
 
@@ -67,6 +71,7 @@ class Queue:
         *,
         delay: float | datetime.timedelta | None = None,
         at: datetime.datetime | None = None,
+        priority: Priority = "normal",
     ) -> list[str | bytes]:
         """Adds many tasks in batches, in order, and returns their ids."""
         check_many(tasks, "tasks")
@@ -79,7 +84,8 @@ class Queue:
                 yield one
 
         delayed = due(delay, at)
-        for part, batch in self._client.batches(encoded()):
+        only = self._client.pushed_to(priority)
+        for part, batch in self._client.batches(encoded(), only):
             self._run(part.push(batch, delayed))
             for one in batch:
                 self._client.pushed(one.id)
@@ -136,7 +142,7 @@ class Queue:
 
     def close(self) -> None:
         """Closes the connections, unless they are of a client that was passed in."""
-        for part in self._client.parts:
+        for part in self._client.opened:
             if part.has_pushed:
                 try:
                     self._redis.unlink(part.pushes)

@@ -8,13 +8,15 @@
 -- ARGV  1 number of this push, from 1  2 floor: all pushes up to this one were answered  3 retention of `pushes` after the last
 --       push, s  4 delay of the tasks, ms; empty for none  5 number of tasks  6 '1' to restart that retention
 --       then their ids, then their bytes; with a delay, instead of the bytes the members of the delayed set
---       then, if some are unique, JSON: [[position from 1, key, how long it is kept at least, ms, or 0], …]
--- Returns  1 if it was made now, 0 if it was made before; with unique tasks, JSON: for each task the id of the one that has its key and
+--       then, if some are unique, JSON: [[position from 1, key, how long it is kept at least, ms, or 0], …]; otherwise, if these go to the
+--       list of a priority, `priorities` of its queue and the priority
+-- Returns  1 if it was made now, 0 if it was made before, -1 if that priority is not served: then nothing was pushed; with unique tasks, JSON: for each task the id of the one that has its key and
 --          for whose sake it was not pushed, or ""
 --
 -- What an earlier task of the same id left is deleted: result, error, cancel mark. If the script fails, nothing was pushed.
 local number, floor, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[5])
-local uniques = ARGV[7 + 2 * count]
+local priorities, level = ARGV[7 + 2 * count], ARGV[8 + 2 * count]
+local uniques = not level and priorities
 if uniques then
   local told = redis.call('HGET', KEYS[6], number)
   if told then return told end
@@ -24,6 +26,8 @@ if ARGV[4] == '' then redis.call('LLEN', KEYS[1]) else redis.call('ZCARD', KEYS[
 local stored = redis.call('HGET', KEYS[6], 'floor')
 stored = stored and tonumber(stored)
 local known = stored or floor
+local function is_served() return redis.call('HEXISTS', KEYS[6], number) == 1 or redis.call('HGET', priorities, level) == 'open' end
+if level and number > known and not is_served() then return -1 end
 if number <= known or redis.call('HSET', KEYS[6], number, '') == 0 then return 0 end
 if not stored then
   redis.call('HSET', KEYS[6], 'floor', floor)
