@@ -135,8 +135,7 @@ class Link implements KeyWatch {
 
   async #link(): Promise<void> {
     try {
-      // a subscribed RESP2 connection accepts only a few commands: get its id before
-      if (this.#listener.mode === 'subscriber') await this.#listener.unsubscribe(CHANNEL);
+      this.#expectUnsubscribed();
       const [id, name] = await Promise.all([
         this.#listener.client('ID'),
         this.#listener.client('GETNAME').catch(() => null),
@@ -151,6 +150,16 @@ class Link implements KeyWatch {
       throw new TrackingRefused(`the server refuses CLIENT TRACKING (${message})`, { cause: error });
     }
     this.#armed = true;
+  }
+
+  /**
+   * A subscribed RESP2 connection accepts only a few commands, and does not tell its id. Throws then, and makes the listener reconnect:
+   * UNSUBSCRIBE would be a right more for the user to have.
+   */
+  #expectUnsubscribed(): void {
+    if (this.#listener.mode !== 'subscriber') return;
+    renewConnection(this.#listener);
+    throw new Error('the listener of a watch begins anew');
   }
 
   /**

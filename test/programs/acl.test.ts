@@ -57,6 +57,12 @@ async function called(admin: Redis): Promise<string[]> {
   );
 }
 
+/** The id of the connection that tracks keys; 0 for none. */
+async function trackingClient(admin: Redis): Promise<number> {
+  const found = /^id=(\d+) .* flags=\w*t/m.exec(String(await admin.client('LIST')));
+  return Number(found?.[1] ?? 0);
+}
+
 /** A worker that is lost with a task in its hands. */
 async function loseOne(url: string, queue: Queue): Promise<void> {
   const redis = defineScripts(openRedis({ url }));
@@ -119,6 +125,10 @@ test('the user for Millrace may do what it needs, and nothing else', async () =>
   // what only the controller in a cluster does
   await using sampling = sample({ url }, { pollMs: 50 });
   sampling.sampler.add('p', [queue.keys]);
+  await eventually(() => expect(sampling.sampler.wakeMode).toBe('Tracking'));
+  const first = await trackingClient(admin);
+  await admin.client('KILL', 'ID', first);
+  await eventually(async () => expect(await trackingClient(admin)).toBeGreaterThan(first));
   await eventually(() => expect(sampling.sampler.wakeMode).toBe('Tracking'));
   const redis = defineScripts(openRedis({ url }));
   try {
