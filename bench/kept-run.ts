@@ -85,7 +85,7 @@ export function parseKeptRun(text: string, path: string): KeptRun {
   const run = parsed(text) ?? parsed(last);
   if (isRun(run)) return run;
   throw new UsageError(
-    `${path} is no run of all benchmarks: make one with "npm run bench -- all --json > ${path}"`,
+    `${path} is no run of all benchmarks: make one with "npm run bench -- all --json > run.json"`,
   );
 }
 

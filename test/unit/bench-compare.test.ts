@@ -175,7 +175,7 @@ test.for([
   ],
 ] as const)('no kept run: %s', ([, text]) => {
   expect(() => parseKeptRun(text, 'out.json')).toThrow(
-    'out.json is no run of all benchmarks: make one with "npm run bench -- all --json > out.json"',
+    'out.json is no run of all benchmarks: make one with "npm run bench -- all --json > run.json"',
   );
 });
 
