@@ -101,7 +101,7 @@ export interface QueueKeys {
   pushes(client: string): string;
   /** HASH: task id → its handler's last report, as JSON. */
   progress(id: string): string;
-  /** LIST: at most one task, between an idle worker's blocking move and its next turn. */
+  /** LIST: at most one task, between an idle worker's blocking move and the script behind it, or its next turn. */
   wake(id: string): string;
   /**
    * HASH: the number of slots that was best for workers of a pool which find it themselves, and what each tries; for 7 days. See

@@ -15,6 +15,7 @@ type Script = (...args: Arg[]) => Promise<unknown>;
 /** Number of keys of each script; `undefined`: the first argument is their number. */
 const arity = {
   turn: 23,
+  adopt: 14,
   register: 5,
   reap: 16,
   renew: 3,

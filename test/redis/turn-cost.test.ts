@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
+import { adopt } from '../../queue/workers/adopt.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { done, startHandWorker, type HandWorker, type Held } from '../support/turns.ts';
 
@@ -45,6 +46,19 @@ test('a turn that settles a result and takes a task is 17 commands', async () =>
   // less the INFO of the first count
   expect((await commands()) - before - 1).toBe(17);
   expect(second.tasks.map(({ raw }) => raw.toString())).toEqual(['1']);
+});
+
+test('to take the task of a blocking move is 11 commands', async () => {
+  const worker = await startHandWorker(redis, keys, { leaseMs: 3_600_000 });
+  const { madeAt } = await next(worker, undefined, 0);
+  await redis.lpush(keys.wake(worker.id), 'moved');
+  const request = { worker: worker.id, epoch: worker.epoch, turn: 1, heard: madeAt, seen: 0 };
+  // the first call sends the script itself
+  expect(await adopt(redis, keys, { ...request, epoch: 1 })).toBeUndefined();
+  const before = await commands();
+  const adopted = await adopt(redis, keys, request);
+  expect((await commands()) - before - 1).toBe(11);
+  expect(adopted?.delivery.raw.toString()).toBe('moved');
 });
 
 test('many tasks in flight are a table from the first turn on, few are a list', async () => {

@@ -39,10 +39,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ kind: fc.constant('cancel' as const), task }),
   fc.record({
     kind: fc.constantFrom(
-      ...(['begin', 'crash', 'leave', 'expire', 'displace', 'block', 'repeat', 'stale'] as const),
+      ...(['begin', 'crash', 'leave', 'expire', 'displace', 'block', 'repeat', 'stale', 'wait'] as const),
     ),
     worker,
   }),
+  fc.record({ kind: fc.constant('adopt' as const), worker, replyLost: fc.boolean() }),
   {
     weight: 2,
     arbitrary: fc.record({
@@ -163,7 +164,12 @@ function expectRightful({ workers }: World, { id, inflight, pasts, known }: Work
   const receipts = Object.keys(inflight);
   // what a worker believes to hold, it holds, unless it is fenced, is about to be, or a reply is on its way
   const process = workers.get(id);
-  if (process && !process.unanswered && known.join() === `${process.epoch},${process.turns}`)
+  if (
+    process &&
+    !process.unanswered &&
+    !process.unseen &&
+    known.join() === `${process.epoch},${process.turns}`
+  )
     expect(process.held.map(({ receipt }) => receipt).toSorted()).toEqual(receipts.toSorted());
   const count = receipts.length;
   const suspects = pasts.filter((past) => !/^\d+:0/.test(past));

@@ -4,9 +4,11 @@ import { expect } from 'vitest';
 import { cancelTask } from '../../queue/cancel.ts';
 import { deadHeader } from '../../queue/dead-letter-format.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import { adopt, type AdoptRequest } from '../../queue/workers/adopt.ts';
 import { reap } from '../../queue/workers/reap.ts';
 import { register } from '../../queue/workers/register.ts';
 import { turn, type Delivery, type TurnRequest } from '../../queue/workers/turn.ts';
+import { withoutSeen } from '../../worker/epoch/state.ts';
 import { snapshot } from './snapshot.ts';
 import { nothing } from './turns.ts';
 
@@ -19,6 +21,10 @@ export interface Process {
   held: Delivery[];
   /** Sent, and no reply came. */
   unanswered: TurnRequest | undefined;
+  /** What it knew when it began to wait, until its wait ends. */
+  waiting: Pick<AdoptRequest, 'turn' | 'heard' | 'seen'> | undefined;
+  /** A task came by its wait of which it does not know. */
+  unseen: boolean;
 }
 
 export interface World {
@@ -47,9 +53,20 @@ export type Step =
   | { readonly kind: 'cancel'; readonly task: string }
   | { readonly kind: 'enqueue'; readonly task: string; readonly delayed: boolean }
   | {
-      readonly kind: 'begin' | 'crash' | 'leave' | 'expire' | 'displace' | 'block' | 'repeat' | 'stale';
+      readonly kind:
+        | 'begin'
+        | 'crash'
+        | 'leave'
+        | 'expire'
+        | 'displace'
+        | 'block'
+        | 'repeat'
+        | 'stale'
+        | 'wait';
       readonly worker: string;
     }
+  /** Its wait ends with a task, if there is one. */
+  | { readonly kind: 'adopt'; readonly worker: string; readonly replyLost: boolean }
   | {
       readonly kind: 'turn';
       readonly worker: string;
@@ -108,7 +125,8 @@ export async function take(redis: Redis, next: Step, world: World): Promise<void
       await reap(redis, keys, next.worker, 'any', 'leave');
       const epoch = await register(redis, keys, next.worker, 60_000, {});
       if (epoch === undefined) throw new Error('a name whose remains were reaped could not be registered');
-      workers.set(next.worker, { epoch, turns: 0, seen: 0, heard: 0, held: [], unanswered: undefined });
+      const fresh = { turns: 0, seen: 0, heard: 0, held: [], unseen: false };
+      workers.set(next.worker, { epoch, ...fresh, unanswered: undefined, waiting: undefined });
       return;
     }
     case 'crash':
@@ -134,6 +152,12 @@ export async function take(redis: Redis, next: Step, world: World): Promise<void
       if ((await redis.zscore(keys.workers, next.worker)) === null)
         await redis.zadd(keys.workers, 1, next.worker);
       return;
+    case 'wait':
+      if (process && !process.unanswered) process.waiting = knownTo(process);
+      return;
+    case 'adopt':
+      if (process) await adoptTask(redis, world, next, process);
+      return;
     case 'repeat':
       if (process?.unanswered) await send(redis, world, next.worker, process, process.unanswered, false);
       return;
@@ -146,6 +170,30 @@ export async function take(redis: Redis, next: Step, world: World): Promise<void
       if (workers.has(next.worker))
         await send(redis, world, next.worker, process, compose(next, process), next.replyLost);
   }
+}
+
+function knownTo({ turns, heard, seen }: Process): Pick<AdoptRequest, 'turn' | 'heard' | 'seen'> {
+  return { turn: turns, heard, seen };
+}
+
+async function adoptTask(
+  redis: Redis,
+  { keys }: World,
+  { worker, replyLost }: Extract<Step, { kind: 'adopt' }>,
+  process: Process,
+): Promise<void> {
+  const known = process.waiting ?? (process.unanswered ? undefined : knownTo(process));
+  if (!known) return;
+  process.waiting = undefined;
+  await redis.lmove(keys.queue, keys.wake(worker), 'RIGHT', 'LEFT');
+  const adopted = await adopt(redis, keys, { worker, epoch: process.epoch, ...known });
+  if (!adopted) return;
+  if (replyLost || adopted.counter !== process.seen + 1) {
+    process.unseen = true;
+    return;
+  }
+  process.held.push(adopted.delivery);
+  process.seen = adopted.counter;
 }
 
 function compose(
@@ -228,8 +276,10 @@ async function send(
     ...[...results, ...retries, ...dead, ...cancelled].map(({ receipt }) => receipt),
     ...released,
   ]);
-  process.held = [...process.held.filter(({ receipt }) => !gone.has(receipt)), ...reply.tasks];
-  process.seen = reply.seen;
+  const { tasks } = withoutSeen(process, reply);
+  process.held = [...process.held.filter(({ receipt }) => !gone.has(receipt)), ...tasks];
+  process.unseen = false;
+  process.seen = Math.max(process.seen, reply.seen);
   process.heard = reply.madeAt;
 }
 

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import {
   added,
+  adopted,
   foundEmpty,
   initialState,
   mayBegin,
@@ -11,6 +12,7 @@ import {
   sending,
   wantsWork,
   withHints,
+  withoutSeen,
   type AnsweredTurn,
   type EpochState,
   type EpochMode,
@@ -274,5 +276,28 @@ describe('a read that found the queue empty', () => {
     { name: 'a later read was answered before', before: { ...before, readSentAt: 125 } },
   ])('does not count when $name', (row) => {
     expect(foundEmpty(row.before, read)).toBe(row.before);
+  });
+});
+
+describe('a task that came by the idle wait', () => {
+  const before = state({ seen: 7, holds: 2 });
+
+  test('is held, and its receipt seen; more of them are asked for', () => {
+    expect(adopted(before, { counter: 8, more: false })).toEqual({ ...before, seen: 8, holds: 3 });
+    expect(adopted(before, { counter: 8, more: true })?.hints).toMatchObject({ poll: true, backlog: true });
+  });
+
+  test('is left to the next turn where others before it were not seen, or it was seen itself', () => {
+    expect(adopted(before, { counter: 9, more: false })).toBeUndefined();
+    expect(adopted(before, { counter: 7, more: false })).toBeUndefined();
+  });
+
+  test.each([
+    { name: 'had returned nothing before it came', reply: { seen: 7, tasks: [] }, left: [] },
+    { name: 'returned it once more', reply: { seen: 8, tasks: ['8'] }, left: [] },
+    { name: 'returned it and others', reply: { seen: 10, tasks: ['8', '9', '10'] }, left: ['9', '10'] },
+  ])('is no second time among those of a turn that $name', ({ reply, left }) => {
+    expect(withoutSeen({ seen: 8 }, reply as never)).toMatchObject({ tasks: left });
+    expect(withoutSeen({ seen: 7 }, reply as never)).toBe(reply);
   });
 });

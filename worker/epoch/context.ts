@@ -11,6 +11,7 @@ import { note } from '../../queue/workers/register.ts';
 import { sweep } from '../../queue/workers/sweep.ts';
 import type { Drops } from '../../queue/connection/drops.ts';
 import type { Logger } from '../../runtime/log.ts';
+import { takeAdopted } from './adoption.ts';
 import { createWakeup, type Wakeup } from './wakeup.ts';
 import { createIdleWait, type IdleWait } from './idle-wait.ts';
 import { createRest, type Rest } from './rest.ts';
@@ -117,6 +118,11 @@ export function createContext(epoch: number, options: EpochOptions): EpochContex
     wakeup.wake();
   };
   const idle = createIdleWait(options.blocker, redis, keys, worker, {
+    known: () => {
+      const { turns: turn, madeAt: heard, seen } = context.state;
+      return { worker, epoch, turn, heard, seen };
+    },
+    onAdopted: (task) => takeAdopted(context, task),
     onTask: () => hint({ woken: true }),
     // what was moved, if anything, is put back by a turn that need not wait for other queues
     onDoubt: () => hint({ turnNow: true }),

@@ -3,11 +3,15 @@
  *
  * Waiting is one blocking move from the queue to the worker's wake list, on a connection of its own. It ends by
  * itself after BLOCK_MS and is begun again; a connection that does not answer by then is dead and is replaced.
+ *
+ * The script that takes what was moved (queue/scripts/adopt.lua) is sent with it. Redis runs that as soon as the move has ended, so
+ * that the task can begin when the move's reply is here. Where the script leaves it alone, or its reply is lost, the next turn brings it.
  */
 import type { Redis } from 'ioredis';
 import { isReply } from '../../queue/connection/reply-code.ts';
 import { within } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import { adopt, type Adopted, type AdoptRequest } from '../../queue/workers/adopt.ts';
 import { unblockWaits } from '../../queue/workers/worker-connections.ts';
 import { BLOCK_MS } from '../../queue/workers/reap.ts';
 import { sleep } from '../../runtime/timers.ts';
@@ -33,7 +37,11 @@ export interface IdleWait {
 }
 
 export interface IdleEvents {
-  /** Something was moved. */
+  /** What the worker knows as the wait begins. */
+  readonly known: () => AdoptRequest;
+  /** A task was moved, and is in flight. */
+  readonly onAdopted: (task: Adopted) => void;
+  /** Something was moved: a turn is to take it. */
   readonly onTask: () => void;
   /** Something may have been moved, or the wait was ended from outside: a turn will show. */
   readonly onDoubt: () => void;
@@ -128,11 +136,12 @@ function beginWhenReady(state: WaitState): void {
 }
 
 async function wait(state: WaitState): Promise<void> {
-  const { blocker, keys, worker } = state;
+  const { blocker } = state;
   identify(state);
   const began = performance.now();
-  const moved = await moveOnce(blocker, keys.queue, keys.wake(worker));
-  if (moved === 'moved') return state.onTask();
+  const { moved, adopted } = await moveOnce(state);
+  if (adopted) state.onAdopted(adopted);
+  if (moved === 'moved') return adopted ? undefined : state.onTask();
   if (moved === 'unblocked') return state.onDoubt();
   if (moved === 'timeout') return;
   // a connection that is cut once may wait again immediately, one that is cut repeatedly may not
@@ -192,22 +201,27 @@ async function unblock({ blocker, main, worker, clientId }: WaitState, last: Pro
  */
 type MoveEnd = 'moved' | 'timeout' | 'unblocked' | 'refused' | 'cut' | 'silent';
 
-/** Never rejects. */
-async function moveOnce(blocker: Redis, from: string, to: string): Promise<MoveEnd> {
+/** Moves one task, and takes it. Never rejects. */
+async function moveOnce(state: WaitState): Promise<{ readonly moved: MoveEnd; readonly adopted?: Adopted }> {
+  const { blocker, keys, worker } = state;
   const began = performance.now();
-  const move = blocker.blmove(from, to, 'RIGHT', 'LEFT', BLOCK_MS / 1_000);
+  const move = blocker.blmove(keys.queue, keys.wake(worker), 'RIGHT', 'LEFT', BLOCK_MS / 1_000);
+  const adopting = adopt(blocker, keys, state.known()).catch((error: unknown) => {
+    if (isReply(error)) return undefined;
+    throw error;
+  });
   // a move that is cut off is neither resent nor rejected by the client: it would be waited for until it must have ended
   const cut = Promise.withResolvers<never>();
   const onClose = (): void => cut.reject(new ConnectionCut('the connection was closed'));
   blocker.once('close', onClose);
   try {
-    const task = await within(BLOCK_MS + SLACK_MS, Promise.race([move, cut.promise]), 'BLMOVE');
-    if (task !== null) return 'moved';
-    return performance.now() - began < BLOCK_MS - UNBLOCKED_MS ? 'unblocked' : 'timeout';
+    const both = Promise.all([move, adopting]);
+    const [task, adopted] = await within(BLOCK_MS + SLACK_MS, Promise.race([both, cut.promise]), 'BLMOVE');
+    const empty = performance.now() - began < BLOCK_MS - UNBLOCKED_MS ? 'unblocked' : 'timeout';
+    return { moved: task === null ? empty : 'moved', ...(adopted && { adopted }) };
   } catch (error) {
-    move.catch(() => undefined);
-    if (isReply(error)) return 'refused';
-    return error instanceof ConnectionCut ? 'cut' : 'silent';
+    if (isReply(error)) return { moved: 'refused' };
+    return { moved: error instanceof ConnectionCut ? 'cut' : 'silent' };
   } finally {
     blocker.off('close', onClose);
   }

@@ -15,6 +15,7 @@ import {
   next,
   reporting,
   sending,
+  withoutSeen,
   type AnsweredTurn,
   type EpochState,
   type ReportedState,
@@ -65,12 +66,13 @@ export function createTurnMaker(context: EpochContext): TurnMaker {
       slots.changed(lane);
       slots.sent(lane, plan.request.want);
       const sentAt = performance.now();
-      const reply = await sender.send(plan.request, plan.part);
+      const answer = await sender.send(plan.request, plan.part);
       const tookMs = performance.now() - sentAt;
       metrics.turned(tookMs / 1e3);
-      if (reply === undefined || reply.kind === 'fenced') return false;
+      if (answer === undefined || answer.kind === 'fenced') return false;
       await replication.settled(redis, plan.settling);
       const before = context.state;
+      const reply = withoutSeen(before, answer);
       apply(context, plan, { reply, sentAt, tookMs });
       const marked = await cancels.marked(reply, () => tasks.deliveries);
       tasks.add(reply.tasks, context.state.answeredAt);

@@ -1,6 +1,7 @@
 /** One queue of a worker: epoch after epoch, until the worker is stopped. */
 import { closeRedis, within } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
+import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { reap } from '../../queue/workers/reap.ts';
 import { readExitReason } from '../../queue/workers/exit-reason.ts';
 import type { Logger } from '../../runtime/log.ts';
@@ -58,7 +59,7 @@ export async function runQueue(
   const { id, leaseMs, restAfterMs = leaseMs, durability, health } = worker;
   const log = worker.log.child({ queue });
   const metrics = worker.metrics.of(queue);
-  const blocker = connect(BLOCKER_OPTIONS);
+  const blocker = defineScripts(connect(BLOCKER_OPTIONS));
   const about = { redis, keys, worker, mark, attempts: options.registering };
   const slotFields = (): OwnSlots['fields'] => options.ownSlots?.fields ?? {};
   let leavePlace = holdPlace(slots, keys, rank, FIRST_TURN_TIMEOUT_MS);

@@ -174,6 +174,33 @@ export function reporting(state: EpochState, reported: ReportedState): EpochStat
   return reported === 'drained' ? { ...state, reported: { ...state.reported, maybeDrained: true } } : state;
 }
 
+/**
+ * A task came by the idle wait (queue/scripts/adopt.lua). `undefined` if the worker has not seen all tasks before it: the next turn brings
+ * them, and this one with them.
+ */
+export function adopted(
+  state: EpochState,
+  { counter, more }: { readonly counter: number; readonly more: boolean },
+): EpochState | undefined {
+  if (counter !== state.seen + 1) return undefined;
+  const { hints } = state;
+  return {
+    ...state,
+    seen: counter,
+    holds: state.holds + 1,
+    hints: more ? { ...hints, poll: true, backlog: true } : hints,
+  };
+}
+
+/** Leaves out the tasks that came by the idle wait since the turn was sent, which returned them once more. */
+export function withoutSeen<Reply extends Pick<AnsweredTurn['reply'], 'tasks' | 'seen'>>(
+  { seen }: Pick<EpochState, 'seen'>,
+  reply: Reply,
+): Reply {
+  const known = seen - (reply.seen - reply.tasks.length);
+  return known > 0 ? { ...reply, tasks: reply.tasks.slice(known) } : reply;
+}
+
 /** A turn that was answered. */
 export interface AnsweredTurn {
   readonly reply: Extract<TurnReply, { kind: 'held' }>;
@@ -215,7 +242,7 @@ export function next(before: EpochState, turn: AnsweredTurn): EpochState {
   const missed = reply.aside > 0 && turn.withoutSuspects && !apart && turn.holding === 0;
   return {
     ...before,
-    seen: reply.seen,
+    seen: Math.max(before.seen, reply.seen),
     madeAt: reply.madeAt,
     // outcomes that were refused as a whole are still to be settled
     holds: before.holds + reply.tasks.length - (reply.form === 0 ? turn.settling : 0),
