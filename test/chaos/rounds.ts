@@ -115,21 +115,17 @@ async function countAll(redisOf: RedisOf, queues: readonly QueueKeys[]): Promise
   return open;
 }
 
-/** Tasks of a queue that are not settled; `undefined` when Redis did not say. */
+/**
+ * Tasks of a queue that are not settled, those between a blocking move and the next turn included; `undefined` when Redis did not say. All
+ * are counted at one moment: a task that moves on between two reads would be in neither.
+ */
 async function countOpen(redis: Redis, keys: QueueKeys): Promise<number | undefined> {
-  const asked = redis.multi().llen(keys.queue).zcard(keys.delayed).hvals(keys.load).exec();
-  const replies = await within(2_000, asked, 'the count');
-  if (!replies || replies.some(([error]) => error)) return undefined;
-  const [[, waiting], [, delayed], [, load]] = replies as [[null, number], [null, number], [null, string[]]];
-  const woken = await countWoken(redis, keys);
-  return waiting + delayed + woken + load.reduce((sum, held) => sum + Number(held), 0);
-}
-
-/** Tasks between a blocking move and the next turn. */
-async function countWoken(redis: Redis, keys: QueueKeys): Promise<number> {
   const workers = await within(2_000, redis.zrange(keys.workers, '0', '-1'), 'the workers');
-  const lists = await Promise.all(
-    workers.map((worker) => within(2_000, redis.llen(keys.wake(worker)), 'a wake list')),
-  );
-  return lists.reduce((sum, length) => sum + length, 0);
+  const asking = redis.multi().zrange(keys.workers, '0', '-1').llen(keys.queue).zcard(keys.delayed);
+  for (const worker of workers) asking.llen(keys.wake(worker));
+  const replies = await within(2_000, asking.hvals(keys.load).exec(), 'the count');
+  if (!replies || replies.some(([error]) => error)) return undefined;
+  const [registered, ...counts] = replies.map(([, reply]) => reply);
+  if (String(registered) !== String(workers)) return undefined;
+  return counts.flat().reduce((sum: number, count) => sum + Number(count), 0);
 }
