@@ -140,36 +140,34 @@ function writeAscii(into: Buffer, at: number, value: string): number | undefined
   return to;
 }
 
-/**
- * The texts in an array that `cmsgpack.pack` has made of them. They are views of `packed`, not copies. Throws `RangeError` for anything else.
- */
+/** The texts in an array that `cmsgpack.pack` has made of them: views of `packed`, not copies. Throws for anything else. */
 export function unpackTexts(packed: Buffer): Buffer[] {
-  const { length } = packed;
   const odd = (): never => {
-    throw new RangeError('a packed array of texts was expected');
+    throw new Error('Redis replied something else than a packed array of texts');
   };
-  const first = length > 0 ? packed.readUInt8(0) : 0;
-  const isShort = first >> 4 === 0x9;
-  const isLong = first === 0xdd;
-  if (!isShort && !isLong && first !== 0xdc) odd();
-  const count = isShort ? first & 0xf : isLong ? packed.readUInt32BE(1) : packed.readUInt16BE(1);
-  let at = isShort ? 1 : isLong ? 5 : 3;
-  // each takes a byte at least
-  if (count > length - at) odd();
+  const first = packed[0] ?? 0;
+  const wide = first === 0xdc ? 2 : first === 0xdd ? 4 : 0;
+  if (wide === 0 && first >> 4 !== 0x9) odd();
+  const count = wide > 0 ? wholeAt(packed, 1, wide) : first & 0xf;
   const texts: Buffer[] = [];
+  let at = 1 + wide;
   for (let i = 0; i < count; i++) {
     const head = packed[at++] ?? 0;
     let size = head & 0x1f;
-    if (head === 0xd9) size = packed.readUInt8(at++);
-    else if (head === 0xda) {
-      size = packed.readUInt16BE(at);
-      at += 2;
-    } else if (head === 0xdb) {
-      size = packed.readUInt32BE(at);
-      at += 4;
+    if (head >= 0xd9 && head <= 0xdb) {
+      const bytes = 1 << (head - 0xd9);
+      size = wholeAt(packed, at, bytes);
+      at += bytes;
     } else if (head >> 5 !== 0x5) odd();
-    if (at + size > length) odd();
+    if (at + size > packed.length) odd();
     texts.push(packed.subarray(at, (at += size)));
   }
   return texts;
+}
+
+/** A number of so many bytes, the highest first. */
+function wholeAt(packed: Buffer, at: number, bytes: number): number {
+  let value = 0;
+  for (let i = at; i < at + bytes; i++) value = value * 256 + (packed[i] ?? 0);
+  return value;
 }

@@ -9,7 +9,7 @@ export interface RunningTasksOptions {
   readonly run: RunDeps;
   readonly progress: ProgressOutbox;
   readonly slots: WorkerSlots;
-  /** A task runs no more; called before what it has returned is passed on. */
+  /** A task runs no more; called before what its promise has brought is passed on. */
   readonly onHolding: () => void;
   /** `now`: when, by performance.now(). */
   readonly onFinished: (finished: Finished, now: number) => void;
@@ -30,7 +30,8 @@ export interface RunningTasks {
   readonly oldest: Pick<Run, 'delivery' | 'started'> | undefined;
   /** For how long each has run, ms, the oldest first. */
   agesMs(now: number): readonly number[];
-  begin(delivery: Delivery): void;
+  /** Returns whether it has ended already; then `onHolding` is up to the caller. */
+  begin(delivery: Delivery): boolean;
   abort(receipt: string, reason: Error): void;
   abortAll(this: void, reason: Error): void;
   /** Resolves when everything that runs now has ended. */
@@ -68,9 +69,8 @@ export function createRunningTasks(options: RunningTasksOptions): RunningTasks {
       const run = runTask(delivery, abort.signal, started, options.run, progress);
       if (!(run instanceof Promise)) {
         if (metered) slots.meter?.end(metered, performance.now(), endingOf(run));
-        onHolding();
         onFinished(run, started + run.serviceMs);
-        return;
+        return true;
       }
       slots.occupy();
       const ended = run.then((finished) => {
@@ -82,6 +82,7 @@ export function createRunningTasks(options: RunningTasksOptions): RunningTasks {
         slots.release();
       });
       running.set(receipt, { ended, delivery, abort, started });
+      return false;
     },
     abort: (receipt, reason) => running.get(receipt)?.abort.abort(reason),
     abortAll,

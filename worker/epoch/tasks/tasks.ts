@@ -85,19 +85,27 @@ export function createTasks(options: TasksOptions): Tasks {
 
   function fill(): void {
     if (held.length === 0 || slots.free <= 0 || dropped || !mayBegin()) return;
+    // nothing else happens meanwhile, so once is enough for all that end immediately
+    if (beginHeld()) onHolding();
+  }
+
+  /** Returns whether a task has ended already. */
+  function beginHeld(): boolean {
     const began = performance.now();
+    let ended = false;
     while (slots.free > 0) {
-      if (isSuspect(held.next) && slots.usable - slots.free > running.size) return;
+      if (isSuspect(held.next) && slots.usable - slots.free > running.size) break;
       const delivery = held.take();
-      if (!delivery) return;
-      running.begin(delivery);
+      if (!delivery) break;
+      if (running.begin(delivery)) ended = true;
       if (lastFinish - began < SPELL_MS) continue;
       refill ??= setImmediate(() => {
         refill = undefined;
         fill();
       });
-      return;
+      break;
     }
+    return ended;
   }
 
   function finish(finished: Finished, now: number): void {
