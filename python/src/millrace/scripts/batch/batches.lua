@@ -244,7 +244,8 @@ local function batches_of(queue, result, base, shown)
   -- 'person': they may be those of any part of before.
   self.add = function(b, ids, by)
     local KNOWN = key('batch-known', b.id)
-    if by == 'person' and call('HSETNX', b.key, 'known', 1) == 1 then
+    if by == 'person' and call('HEXISTS', b.key, 'known') == 0 then
+      call('HSET', b.key, 'known', 1)
       for from = 0, call('LLEN', key('batch-ids', b.id)) - 1, 2000 do
         many('SADD', KNOWN, call('LRANGE', key('batch-ids', b.id), from, from + 1999))
       end
