@@ -296,6 +296,8 @@ describe.concurrent('a Job for each task', () => {
       onSample: () => undefined,
       log: pino({ level: 'silent' }),
     });
+    const redis = sampler.redisOf(keys);
+    await eventually(() => expect(redis.status).toBe('ready'));
     const late = '{"id":"late","millrace":{"expiresAt":1000000000000}}';
     await stage.redis.lpush(keys.queue, late, late, late, 'a', 'b');
     await stage.redis.lmove(keys.queue, keys.queue, 'RIGHT', 'LEFT');
@@ -316,7 +318,6 @@ describe.concurrent('a Job for each task', () => {
     expect(started.created).toHaveLength(2);
 
     await stage.redis.lpush(keys.queue, late);
-    const redis = sampler.redisOf(keys);
     expect(await holdTask(redis, keys, 'job/videos-again', 60_000, { pool: `${ref.namespace}/videos` })).toBe(
       true,
     );
