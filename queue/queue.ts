@@ -24,7 +24,7 @@ import { openLimits, type Limits } from './limits/open-limits.ts';
 import { queueKeys, type QueueKeys } from './keys.ts';
 import type { DeadLetters } from './dead-letters.ts';
 import { createBatchPusher } from './parts/batch-pusher.ts';
-import { cancelInLevels, createLevels, deadInLevels } from './parts/levels.ts';
+import { cancelInLevels, checkForLevel, createLevels, deadInLevels } from './parts/levels.ts';
 import { openPart, type Part } from './parts/part.ts';
 import { cancelIn, homeOf, inspectParts, progressIn, type Parts } from './parts/parts.ts';
 import { createRecentIds, type RecentIds } from './parts/recent-ids.ts';
@@ -257,12 +257,9 @@ export function openQueue(options: QueueOptions = {}): Queue {
   };
 }
 
-/** The task. Throws `BadTaskOptions` for a unique one where another task of its key may be in another list. */
+/** The task. Throws `BadTaskOptions` for one that has to be in the only list of its queue. */
 function onlyIn({ all }: Parts, task: EncodedTask, priority: Priority): EncodedTask {
-  if (task.unique && priority !== 'normal')
-    throw new BadTaskOptions(
-      `task ${shortId(task.id)} is unique ("${task.unique.key}"), which a task of ${priority} priority cannot be: a task of its key may be in another list of the queue. Omit one of them`,
-    );
+  if (priority !== 'normal') checkForLevel(task, priority);
   if (task.unique && all.length > 1)
     throw new BadTaskOptions(
       `task ${shortId(task.id)} is unique ("${task.unique.key}"), which a task cannot be in a queue in partitions: its key may be in another one`,

@@ -129,12 +129,15 @@ function announcing(options: WorkerOptions, queues: readonly ConnectedQueue[]): 
   if (levels.length === 0 || pool !== '' || !served) return options;
   const { keys, connections } = served;
   const announce = async (): Promise<void> => {
-    await openLevels(connections.redis, keys, levels).catch((err: unknown) =>
-      log.warn(
-        { err, queue: keys.queue },
-        'clients could not be told that tasks of other priorities are served',
-      ),
-    );
+    try {
+      if ((await connections.redis.exists(keys.limits)) === 1)
+        throw new Error(
+          `"${keys.queue}" has limits, which would not hold for its tasks of other priorities: remove the limits, or --priorities`,
+        );
+      await openLevels(connections.redis, keys, levels);
+    } catch (err) {
+      log.warn({ err, queue: keys.queue }, 'clients are not told that tasks of other priorities are served');
+    }
     options.onReady?.();
   };
   return { ...options, onReady: () => void announce() };

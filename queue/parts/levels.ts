@@ -2,12 +2,13 @@
  * The priorities of a queue as a client has them: their lists are opened when one is used. Which of them are served is asked for with
  * each call that concerns all tasks of the queue.
  */
+import { batchIdOf } from '../batch-mark.ts';
 import { levelKeys, type Level, type Priority } from '../priorities.ts';
 import { readLevels, readOpenLevels } from '../served-levels.ts';
 import { BadTaskOptions } from '../task-options.ts';
 import type { QueueKeys } from '../keys.ts';
 import type { DeadLetters, DeadSelection, OnMoved } from '../dead-letters.ts';
-import type { TaskId } from '../task.ts';
+import { shortId, taskHead, type EncodedTask, type TaskId } from '../task.ts';
 import type { Part } from './part.ts';
 import { deadInParts, type Parts } from './parts.ts';
 
@@ -65,6 +66,18 @@ function levelKeysOf(keys: QueueKeys, level: Level): QueueKeys {
   } catch (error) {
     throw new BadTaskOptions((error as Error).message, { cause: error });
   }
+}
+
+/** Throws `BadTaskOptions` for a task whose key, or whose batch, belongs to another list. */
+export function checkForLevel({ id, raw, unique }: EncodedTask, level: Level): void {
+  if (unique)
+    throw new BadTaskOptions(
+      `task ${shortId(id)} is unique ("${unique.key}"), which a task of ${level} priority cannot be: a task of its key may be in another list of the queue. Omit one of them`,
+    );
+  if (raw.includes('"batch"') && batchIdOf(taskHead(Buffer.from(raw)).value) !== undefined)
+    throw new BadTaskOptions(
+      `task ${shortId(id)} is a part of a batch, which a task of ${level} priority cannot be: parts are counted among tasks of normal priority. Omit one of them`,
+    );
 }
 
 /**

@@ -95,11 +95,24 @@ test('what nobody serves is refused, and nothing is pushed', async () => {
 
   await refused(queue.enqueue({}, { priority: 'urgent' as Priority }), /high, normal or low: got "urgent"/);
   await refused(queue.enqueue({}, { priority: 'low', unique: 'k' }), /a task of low priority cannot be/);
+  await refused(
+    queue.enqueue({ id: 'p', batch: { id: 'b', size: 1 } }, { priority: 'low' }),
+    /task p is a part of a batch, which a task of low priority cannot be/,
+  );
   await refused(queue.limits.set({ rate: '1/s' }), /has priorities/);
   await using parts = openQueue({ redis: server.url, queue: `${name}-parts`, partitions: 2 });
   await refused(parts.enqueue({}, { priority: 'high' }), /in partitions has no priorities/);
   await using odd = openQueue({ redis: server.url, queue: 'a}b' });
   await refused(odd.enqueue({}, { priority: 'high' }), /cannot have priorities/);
+});
+
+test('a worker of a queue with limits does not announce priorities, and says why', async () => {
+  await using queue = openFresh();
+  await queue.limits.set({ rate: '100/s' });
+  await using worker = startWorker(server, queue.keys, { handler: () => 'ok', priorities: both });
+  await eventually(() => expect(JSON.stringify(worker.log)).toContain('has limits, which would not hold'));
+  await expect(queue.enqueue({}, { priority: 'high' })).rejects.toThrow(/no tasks of high priority/);
+  expect(await queue.result(await queue.enqueue({}))).toBe('ok');
 });
 
 test('a push that is sent again after its priority was closed is still made once', async () => {
