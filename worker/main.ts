@@ -129,8 +129,8 @@ async function main(): Promise<void> {
   });
   http?.hold(true);
   state.reason = 'not registered in Redis yet';
-  const { handle, bytesOnly } = handler;
-  const own = { handler: handle, bytesOnly, log, metrics, health, ...readinessEvents(state, log) };
+  const { handle, begin, bytesOnly } = handler;
+  const own = { handler: handle, begin, bytesOnly, log, metrics, health, ...readinessEvents(state, log) };
   const hurry = hurryAfter(flags.grace, signals, log);
   await runWorker({ ...settings, ...own }, signals.stopping, hurry).catch(rethrow(log));
   log.info('stopped');

@@ -62,13 +62,13 @@ def test_a_plain_function_gets_the_whole_task(module: types.ModuleType) -> None:
     vars(module).update(plain=plain, with_context=with_context)
     value = {"task": "plain", "args": [1]}
     assert Target("jobs:plain").find(value) == (Target("jobs:plain").only, (value,), {})
-    assert Target("jobs:with_context").find("text").function.takes_context
+    assert Target("jobs:with_context").find("text")[0].takes_context
 
 
 def test_tasks_of_a_module_are_found_by_their_names(module: types.ModuleType) -> None:
     vars(module).update(a=Task(plain), b=Task(two, "images.two"), alias=None)
     target = Target("jobs")
-    assert target.find({"task": "images.two", "kwargs": {"other": 1}}).kwargs == {"other": 1}
+    assert target.find({"task": "images.two", "kwargs": {"other": 1}})[2] == {"other": 1}
     for value in ("text", {"task": "c"}, {"task": 1}, {"id": "1"}, [1]):
         with pytest.raises(FinalError, match=r"one of images\.two, plain"):
             target.find(value)
@@ -76,8 +76,8 @@ def test_tasks_of_a_module_are_found_by_their_names(module: types.ModuleType) ->
 
 def test_the_only_task_of_a_module_gets_tasks_without_a_name_as_a_whole(module: types.ModuleType) -> None:
     vars(module).update(a=Task(plain))
-    assert Target("jobs").find("text").args == ("text",)
-    assert Target("jobs").find({"task": "plain", "args": [7]}).args == [7]
+    assert Target("jobs").find("text")[1] == ("text",)
+    assert Target("jobs").find({"task": "plain", "args": [7]})[1] == [7]
 
 
 def test_a_task_can_be_called_and_made_a_call() -> None:
@@ -226,19 +226,23 @@ def test_json_of_numpy_dates_and_numbers_that_are_none() -> None:
 def test_frames_in_pieces() -> None:
     run = frames.frame(frames.RUN, 7, frames._RUN.pack(2, 0, 2, 4, 3) + b"idmaila\nbraw")
     same = frames.frame(frames.RUN, 8, frames._RUN.pack(1, 1, 0xFFFFFFFF, 4, 0) + b"mail\xff")
-    stream = run + frames.frame(frames.CANCEL, 7, b"why") + same
+    runs = frames.frame(frames.RUNS, 9, frames._RUNS.pack(1, 4) + b"\1\0\0\0mail[7]")
+    stream = run + frames.frame(frames.CANCEL, 7, b"why") + same + runs
     expected = [
         (7, b"raw", ("id", 2, "mail", "a\nb")),
         (7,),
-        (8, b"mail\xff"[4:], (b"\xff", 1, "mail", "")),
+        (8, b"\xff", (b"\xff", 1, "mail", "")),
+        [7],
     ]
 
-    def told(found: frames.Run | frames.Cancel) -> tuple[object, ...]:
+    def told(found: frames.Run | frames.Runs | frames.Cancel) -> object:
         if isinstance(found, frames.Cancel):
             return tuple(found)
-        return found.number, found.raw, tuple(found.about())
+        if isinstance(found, frames.Runs):
+            return found.values(parse)
+        return found.number, found.raw, tuple(found.describe(found.number)[1])
 
     for size in (1, 2, 9, 13, len(stream)):
-        reader = frames.Reader()
+        reader = frames.Reader(ids=False)
         pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
         assert [told(found) for piece in pieces for found in reader.push(piece)] == expected

@@ -1,7 +1,8 @@
 /** Functions in Python as handlers. What they do as all other kinds of handlers is in handlers-all.test.ts. */
 import { describe, expect, test } from 'vitest';
 import { encodeResult } from '../../worker/task/encode.ts';
-import { failure, run } from '../fixtures/handler-suite.ts';
+import { TaskAbort } from '../../worker/task/abort.ts';
+import { begin, failure, run } from '../fixtures/handler-suite.ts';
 import { pythonSuite } from '../fixtures/python-suite.ts';
 
 const { suite, open } = pythonSuite();
@@ -224,6 +225,118 @@ describe('fewer processes than tasks', () => {
     const pids = new Set(found.map((one) => (JSON.parse(String(one)) as { pid: number }).pid));
     expect(pids.size).toBeGreaterThan(2);
     await expect.poll(() => suite.marked.living().length).toBeLessThanOrEqual(2);
+  });
+});
+
+describe('tasks that a process gets together', () => {
+  const shared = { concurrency: 200, processes: 1 };
+  const does = (verb: string): string => JSON.stringify({ do: verb });
+
+  test('are run in order, and each has its own answer', async () => {
+    const handler = await open(shared);
+    const tasks = [
+      '{"n":1}',
+      does('fail tile'),
+      ' [1, "ü"]\n',
+      does('final no'),
+      does('pid'),
+      '{"n":12345678901234567890}',
+    ];
+    const [first, failed, list, final, pid, big] = await Promise.all(
+      tasks.map((raw) => begin(handler, raw).catch((error: unknown) => error)),
+    );
+    expect([first, list, big].map(String)).toEqual(['{"n":1}', '[1,"ü"]', '{"n":12345678901234567890}']);
+    expect(failed).toMatchObject({ name: 'RuntimeError' });
+    expect(final).toMatchObject({ retry: false });
+    expect(JSON.parse(String(pid))).toMatchObject({ served: 5 });
+  });
+
+  test('more of them than go into one frame', async () => {
+    const handler = await open(shared);
+    const tasks = Array.from({ length: 200 }, (_, n) =>
+      JSON.stringify({ n, text: 'x'.repeat(50 * (n % 100)) }),
+    );
+    const results = await Promise.all(tasks.map((raw) => begin(handler, raw)));
+    expect(results.map(String)).toEqual(tasks);
+  });
+
+  test('each is told of itself, and its reports and tasks are its own', async () => {
+    const handler = await open(shared);
+    const reports: unknown[] = [];
+    const added: string[] = [];
+    const own = (id: string, attempt: number): Parameters<typeof begin>[2] => ({
+      id,
+      attempt,
+      progress: (value: unknown) => void reports.push([id, value]),
+      spawn: (tasks: Iterable<unknown>) => {
+        for (const task of tasks) added.push(String(task));
+        return [];
+      },
+    });
+    const [one, two, , , again] = await Promise.all([
+      begin(handler, does('context'), own('tile ü', 1)),
+      begin(handler, does('context'), own('7', 1)),
+      begin(handler, does('progress 1'), own('c', 1)),
+      begin(handler, does('spawn x'), own('d', 1)),
+      begin(handler, does('context'), own('e', 2)),
+    ]);
+    const about = [one, two, again].map(
+      (found) => JSON.parse(String(found)) as { id: string; attempt: number },
+    );
+    expect(about.map(({ id, attempt }) => [id, attempt])).toEqual([
+      ['tile ü', 1],
+      ['7', 1],
+      ['e', 2],
+    ]);
+    expect(about[0]).toMatchObject({ queue: 'queue', traceparent: null });
+    expect(reports).toEqual([['c', { step: 0 }]]);
+    expect(added).toEqual(['x', '{"n":1,"id":"d/1"}']);
+  });
+
+  test('one whose JSON is more than Python reads is text, and the others are not', async () => {
+    const handler = await open(shared);
+    const deep = `${'['.repeat(2_000)}${']'.repeat(2_000)}`;
+    const long = `[${'1'.repeat(5_000)}]`;
+    const results = await Promise.all(['[1, 2]', deep, long, '[3, 4]'].map((raw) => begin(handler, raw)));
+    expect(results.map(String)).toEqual(['[1,2]', deep, long, '[3,4]']);
+  });
+
+  test('one that is cancelled before its turn is not run', async () => {
+    const handler = await open(shared);
+    const [holding, waiting] = [new TaskAbort(), new TaskAbort()];
+    const held = failure(begin(handler, does('polite'), { abort: holding }));
+    const cancelled = failure(begin(handler, does('say it'), { abort: waiting }));
+    const other = begin(handler, does('pid'));
+    await suite.book.wait('working');
+    waiting.abort(new Error('not that'));
+    holding.abort(new Error('enough'));
+    expect((await held).message).toBe('stopped: enough');
+    expect((await cancelled).message).toBe('stopped: not that');
+    expect(JSON.parse(String(await other))).toMatchObject({ served: 2 });
+    expect(suite.book.lines).not.toContain('it');
+  });
+
+  test('a process that dies among them fails those that it has not answered, each once', async () => {
+    const handler = await open(shared);
+    const nap = failure(begin(handler, does('nap')));
+    await suite.book.wait('napping');
+    const ended = await Promise.all(
+      [does('{}'), does('die'), does('pid')].map((raw) =>
+        begin(handler, raw).catch((error: unknown) => error),
+      ),
+    );
+    for (const error of [...ended.slice(1), await nap])
+      expect((error as Error).message).toMatch(/^Python ended before the task did, killed by SIGSEGV/);
+    expect(String(await run(handler, 'pid'))).toContain('"served":1');
+  });
+
+  test('a process that is spent says so once, and the others are run by it or by the next one', async () => {
+    const handler = await open({ ...shared, maxTasks: 2 });
+    const pids = await Promise.all(Array.from({ length: 5 }, () => begin(handler, does('pid'))));
+    expect(pids.map((one) => (JSON.parse(String(one)) as { served: number }).served)).toEqual([
+      1, 2, 3, 4, 5,
+    ]);
+    expect(String(await run(handler, 'pid'))).toContain('"served":1');
   });
 });
 

@@ -16,6 +16,8 @@ import {
 } from '../../queue/queue.ts';
 import { claimKey } from '../../queue/workers/claim.ts';
 import { reap } from '../../queue/workers/reap.ts';
+import type { Finished } from '../../queue/outcomes/outcome.ts';
+import { TaskAbort } from '../../worker/task/abort.ts';
 import { runTask } from '../../worker/task/run.ts';
 import type { TaskContext } from '../../worker/task/handler.ts';
 import { eventually } from '../support/eventually.ts';
@@ -335,7 +337,9 @@ test('a claim that Redis does not answer costs no attempt', async () => {
   };
   const delivery = { receipt: '1-1', raw, past: { attempts: 0, deliveries: 0 } };
   const outbox = { report: () => undefined, ended: () => undefined };
-  const finished = await runTask(delivery, new AbortController().signal, 0, deps, outbox);
+  const { promise, resolve } = Promise.withResolvers<Finished>();
+  expect(runTask(delivery, new TaskAbort(), 0, { deps, outbox, ended: resolve })).toBeUndefined();
+  const finished = await promise;
   expect(finished).toMatchObject({ attempt: 0, outcome: { kind: 'retry', delayMs: 10 } });
 });
 

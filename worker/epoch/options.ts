@@ -5,7 +5,7 @@ import type { Level } from '../../queue/priorities.ts';
 import type { Concurrency } from '../../runtime/concurrency.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { WorkerHealth } from './health.ts';
-import type { Handler } from '../task/handler.ts';
+import type { Handler, OpenHandler } from '../task/handler.ts';
 import type { WorkerMetrics } from '../process/metrics.ts';
 import type { RetryPolicy } from '../../queue/outcomes/retry.ts';
 
@@ -39,6 +39,8 @@ export interface WorkerOptions {
   readonly results: ResultPolicy;
   readonly deadLetters: DeadLetterPolicy;
   readonly handler: Handler;
+  /** See `OpenHandler`. */
+  readonly begin?: OpenHandler['begin'] | undefined;
   /** The handler may compute in this thread for long: a thread of its own keeps the lease meanwhile. */
   readonly mayBlock: boolean;
   /** Wait for this many replicas of Redis after each turn that settled something. */

@@ -103,12 +103,13 @@ export async function runQueue(
 
 /** What running a task of this queue needs. */
 function runDeps({ keys, worker, connections }: QueueLoopOptions, log: Logger): EpochOptions['run'] {
-  const { handler, retry, tasks, bytesOnly = false, results, pool } = worker;
+  const { handler, begin, retry, tasks, bytesOnly = false, results, pool } = worker;
   const [only, ...others] = [worker.queue].flat();
   // outside of a pool no controller records reasons
   const reasonWithinMs = pool === '' ? 0 : EXIT_REASON_TIMEOUT_MS;
   return {
     handler,
+    begin,
     queue: keys.queue,
     retry,
     maxTaskBytes: tasks?.maxBytes ?? Infinity,

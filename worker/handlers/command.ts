@@ -134,7 +134,7 @@ function delayIn(stdout: Buffer): number | undefined {
 }
 
 /** The error of an attempt whose signal was aborted. */
-export function stopped(signal: AbortSignal): CommandError {
+export function stopped(signal: { readonly reason?: unknown }): CommandError {
   return new CommandError(`stopped: ${describeError(signal.reason)}`, { cause: signal.reason });
 }
 

@@ -32,3 +32,19 @@ export class LaterCommandError extends CommandError {
 export class FinalCommandError extends CommandError {
   readonly retry = false;
 }
+
+/** What the program says of a failed attempt. */
+export interface ReportedError {
+  /** Of the error, if it has one of its own. */
+  readonly name?: string | undefined;
+  readonly message: string;
+  readonly final: boolean;
+  /** Delay until the next attempt, ms, if there is one. */
+  readonly retryAfter: number | undefined;
+}
+
+export function errorOf({ message, name, final, retryAfter }: ReportedError): CommandError {
+  if (final) return new FinalCommandError(message, { name });
+  if (retryAfter !== undefined) return new LaterCommandError(message, retryAfter, { name });
+  return new CommandError(message, { name });
+}

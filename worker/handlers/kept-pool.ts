@@ -10,12 +10,12 @@
  *
  * Guarantee: never more than `processes` of them, those included that are being ended.
  */
-import type { OpenHandler, TaskContext } from '../task/handler.ts';
+import type { OpenHandler, RawTask, TaskContext } from '../task/handler.ts';
 import { trackAttempts } from './attempts.ts';
 import { stopped } from './command.ts';
-import { CommandError, FinalCommandError, LaterCommandError } from './errors.ts';
-import { createKeptStarts, type KeptProcess, type KeptStartsOptions } from './kept-starts.ts';
-import type { Answer } from './line-protocol.ts';
+import { CommandError } from './errors.ts';
+import { createKeptStarts, type KeptProcess, type KeptStartsOptions, type OnLeft } from './kept-starts.ts';
+import { runRaw } from './raw-task.ts';
 import { createSemaphore } from './semaphore.ts';
 import { createShortage } from './shortage.ts';
 
@@ -49,15 +49,16 @@ export function openKeptPool(options: KeptPoolOptions): KeptPool {
   const shortage = createShortage(options.onShortage);
   /** Without a task. */
   const idle: KeptProcess[] = [];
-  /** The number of tasks of those that have some. */
-  const loads = new Map<KeptProcess, number>();
+  /** With tasks. */
+  const busy = new Set<KeptProcess>();
   let starting = 0;
-  let changed = Promise.withResolvers<void>();
+  /** Tasks wait for a change. */
+  let changed: PromiseWithResolvers<void> | undefined;
   const starts = createKeptStarts({
     ...options,
     closing: closing.signal,
     onGone: (process) => {
-      loads.delete(process);
+      busy.delete(process);
       const index = idle.indexOf(process);
       if (index !== -1) idle.splice(index, 1);
       onChange();
@@ -66,15 +67,16 @@ export function openKeptPool(options: KeptPoolOptions): KeptPool {
 
   /** There may be room for a task that waits for some. */
   function onChange(): void {
-    changed.resolve();
-    changed = Promise.withResolvers<void>();
+    changed?.resolve();
+    changed = undefined;
   }
 
   /** With the fewest tasks, if it may get another. */
   function freest(): KeptProcess | undefined {
     let found: KeptProcess | undefined;
     let fewest = each;
-    for (const [process, load] of loads) {
+    for (const process of busy) {
+      const { load } = process;
       if (load >= fewest || !process.usable) continue;
       found = process;
       fewest = load;
@@ -108,6 +110,7 @@ export function openKeptPool(options: KeptPoolOptions): KeptPool {
       if (starts.all.size + starting < processes) return await startOne(signal);
       const shared = freest();
       if (shared) return shared;
+      changed ??= Promise.withResolvers();
       await changed.promise;
       if (signal.aborted) throw stopped(signal);
     }
@@ -130,17 +133,41 @@ export function openKeptPool(options: KeptPoolOptions): KeptPool {
   }
 
   /** A task of this process has ended. */
-  function leave(process: KeptProcess, last: boolean): void {
-    const load = (loads.get(process) ?? 1) - 1;
-    if (load > 0) loads.set(process, load);
-    else {
-      loads.delete(process);
+  function leave(process: KeptProcess): void {
+    if (process.load === 0 && busy.delete(process)) {
       // one that is ending, too, so that the next task waits for its end
       if (starts.all.has(process)) idle.push(process);
-      if (last || !process.usable) void process.close(closeMs);
+      if (!process.usable) void process.close(closeMs);
     }
     onChange();
   }
+
+  function pass(process: KeptProcess, task: RawTask, left: OnLeft): void {
+    if (process.load === 0) busy.add(process);
+    process.begin(task, left);
+  }
+
+  function onLeft(process: KeptProcess, answered: boolean): void {
+    if (answered) {
+      starts.answered();
+      shortage.freed();
+    }
+    leave(process);
+  }
+
+  /** Of a task that has begun without waiting for anything. */
+  function onLeftAtOnce(process: KeptProcess, answered: boolean): void {
+    onLeft(process, answered);
+    semaphore.release();
+  }
+
+  const begin = (task: RawTask): boolean => {
+    if (closing.signal.aborted || task.abort.reason || !semaphore.tryAcquire()) return false;
+    const process = takeNow();
+    if (process) pass(process, task, onLeftAtOnce);
+    else semaphore.release();
+    return process !== undefined;
+  };
 
   const run = async (context: TaskContext): Promise<unknown> => {
     const { signal } = context;
@@ -151,22 +178,13 @@ export function openKeptPool(options: KeptPoolOptions): KeptPool {
       await process.close(0);
       throw stopped(closing.signal);
     }
-    loads.set(process, (loads.get(process) ?? 0) + 1);
-    let last = false;
-    try {
-      const answer = await process.ask(context);
-      ({ last } = answer);
-      starts.answered();
-      shortage.freed();
-      return resultOf(answer);
-    } finally {
-      leave(process, last);
-    }
+    return await runRaw(context, (task) => pass(process, task, onLeft));
   };
 
   const { handle, settled } = trackAttempts(run);
   return {
     handle,
+    begin,
     bytesOnly: true,
     warm: async (signal) => void idle.push(await startOne(AbortSignal.any([signal, closing.signal]))),
     async [Symbol.asyncDispose]() {
@@ -177,12 +195,4 @@ export function openKeptPool(options: KeptPoolOptions): KeptPool {
       await starts[Symbol.asyncDispose]();
     },
   };
-}
-
-function resultOf(answer: Answer): unknown {
-  if (answer.kind === 'result') return answer.value;
-  const { message, name, final, retryAfter } = answer;
-  if (final) throw new FinalCommandError(message, { name });
-  if (retryAfter !== undefined) throw new LaterCommandError(message, retryAfter, { name });
-  throw new CommandError(message, { name });
 }

@@ -5,12 +5,12 @@
 import { sleep, timeout } from '../../runtime/timers.ts';
 import { tooLarge } from '../task/encode.ts';
 import { describeError } from '../../runtime/describe-error.ts';
-import type { TaskContext } from '../task/handler.ts';
-import { describeExit, onceAborted, startProgram, type ProgramProcess } from './child.ts';
+import type { RawTask } from '../task/handler.ts';
+import { describeExit, startProgram, type ProgramProcess } from './child.ts';
 import { stopped, withStderr, type LogSource } from './command.ts';
-import { CommandError } from './errors.ts';
+import { CommandError, errorOf } from './errors.ts';
 import { decodeLine, taskLine, idInLine, type Answer } from './line-protocol.ts';
-import type { KeptProcess } from './kept-starts.ts';
+import type { KeptProcess, OnLeft } from './kept-starts.ts';
 import type { Program } from './program.ts';
 import { splitLines } from './split-lines.ts';
 import type { Watcher } from '../../runtime/child-watchdog.ts';
@@ -39,10 +39,9 @@ const TRUSTED_AFTER = 20;
 
 interface Asked {
   readonly id: string;
-  readonly attempt: number;
-  readonly progress: (value: unknown) => void;
-  readonly resolve: (answer: Answer) => void;
-  readonly reject: (error: Error) => void;
+  readonly task: RawTask;
+  /** Ends it. */
+  readonly left: (answered: boolean) => void;
 }
 
 interface KeptState {
@@ -68,7 +67,7 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
   const { graceMs, maxOutputBytes } = options;
   const log = (line: string): void => {
     const { child, asked } = state;
-    options.log(line, { pid: child.pid, ...(asked && { id: asked.id, attempt: asked.attempt }) });
+    options.log(line, { pid: child.pid, ...(asked && { id: asked.id, attempt: asked.task.attempt }) });
   };
   const state: KeptState = {
     name,
@@ -92,16 +91,19 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
   );
   connect(child, lines, (pipe) => end(state, new CommandError(`${name} closed its ${pipe}`)));
   const gone = untilGone(state);
-  return {
+  const kept: KeptProcess = {
     gone,
     get usable() {
       return !state.broken && !state.retired && !child.hasEnded();
+    },
+    get load() {
+      return state.asked ? 1 : 0;
     },
     quiet: () => {
       const ms = state.quietAt - performance.now();
       return ms > 0 ? sleep(ms, breaking.signal) : undefined;
     },
-    ask: (context) => ask(state, context),
+    begin: (task, left) => begin(state, kept, task, left),
     async close(waitMs) {
       state.retired = true;
       child.stdin.end();
@@ -109,21 +111,26 @@ export async function startKeptProcess(program: Program, options: KeptProcessOpt
       await gone;
     },
   };
+  return kept;
 }
 
-async function ask(state: KeptState, context: TaskContext): Promise<Answer> {
+function begin(state: KeptState, kept: KeptProcess, task: RawTask, onLeft: OnLeft): void {
   const { child } = state;
-  const { id, attempt, signal, progress } = context;
-  const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-  state.asked = { id: idInLine(id), attempt, progress, resolve, reject };
-  child.forgetStderr();
-  const abort = (): void => {
-    state.healthy = true; // a stopped program is not to blame
-    end(state, stopped(signal));
+  const { abort } = task;
+  const left = (answered: boolean): void => {
+    state.asked = undefined;
+    abort.listener = undefined;
+    onLeft(kept, answered);
   };
-  const ending = onceAborted(signal, abort);
-  if (!signal.aborted) child.stdin.write(taskLine(context));
-  return await promise.finally(ending);
+  state.asked = { id: idInLine(task.id), task, left };
+  child.forgetStderr();
+  const onAbort = (): void => {
+    state.healthy = true; // a stopped program is not to blame
+    end(state, stopped(abort));
+  };
+  abort.listener = { onAbort };
+  if (abort.reason) onAbort();
+  else child.stdin.write(taskLine(task));
 }
 
 function onLine(state: KeptState, line: Buffer): void {
@@ -138,10 +145,11 @@ function onLine(state: KeptState, line: Buffer): void {
   if (answer === undefined) return;
   state.answered++;
   state.quietAt = performance.now() + pauseAfter(answer, state.answered, state.options.quietMs);
-  state.asked = undefined;
   state.healthy = true;
   state.retired ||= answer.last;
-  asked.resolve(answer);
+  asked.left(true);
+  if (answer.kind === 'result') asked.task.succeeded(answer.value);
+  else asked.task.failed(errorOf(answer));
 }
 
 function end(state: KeptState, reason: Error): void {
@@ -160,8 +168,10 @@ async function untilGone(state: KeptState): Promise<void> {
   options.onGone(state.healthy);
   const { asked, broken, retired } = state;
   if (!asked && !broken && !retired) log(`${name} ended without a task: ${exit}`);
-  asked?.reject(broken ?? new CommandError(withStderr(`${exit} before it answered`, child.stderrTail())));
-  state.asked = undefined;
+  asked?.left(false);
+  asked?.task.failed(
+    broken ?? new CommandError(withStderr(`${exit} before it answered`, child.stderrTail())),
+  );
 }
 
 /** Passes on what the child writes. `onClosed` is called for a pipe that it closes, unless it exits in a moment. */
@@ -192,7 +202,7 @@ function readAnswer(line: Buffer, asked: Asked, name: string): Answer | CommandE
     const another = answer.id !== undefined && answer.id !== asked.id;
     if (answer.kind === 'progress') {
       // one with the id of an earlier task is late
-      if (!another) asked.progress(answer.value);
+      if (!another) asked.task.progress(answer.value);
       return undefined;
     }
     if (another) throw new SyntaxError('its "id" is that of another task');

@@ -4,26 +4,31 @@
  */
 import { openWatcher, type Watcher } from '../../runtime/child-watchdog.ts';
 import { sleep } from '../../runtime/timers.ts';
-import type { TaskContext } from '../task/handler.ts';
+import type { RawTask } from '../task/handler.ts';
 import { stopped } from './command.ts';
-import type { Answer } from './line-protocol.ts';
 import { isLacking } from './shortage.ts';
+
+/** A task of this process has ended; `answered`: by an answer. */
+export type OnLeft = (process: KeptProcess, answered: boolean) => void;
 
 /** A process that is kept for one task after another. */
 export interface KeptProcess {
   /** Settles when the process is gone; never rejects. */
   readonly gone: Promise<void>;
+  /** Tasks that it has begun and not ended. */
+  readonly load: number;
   /** False once it has ended or is to get no further task. */
   readonly usable: boolean;
   /** Resolves when it may get the next task; `undefined` if that is now. It may have become unusable by then. */
   quiet(): Promise<void> | undefined;
   /**
-   * Runs one task. It rejects only when the process is gone, or may get the next task.
+   * Runs one task. It ends only when the process is gone, or may get the next task; then `left` is called, and after that the task is told
+   * how it has ended.
    *
-   * Throws `CommandError` when the process ends or violates the protocol, or the task is aborted, and `ResultEncodingError` when
-   * the answer is too long.
+   * It fails with `CommandError` when the process ends or violates the protocol, or the task is aborted, and with `ResultEncodingError`
+   * when the answer is too long.
    */
-  ask(context: TaskContext): Promise<Answer>;
+  begin(task: RawTask, left: OnLeft): void;
   /** Asks it to end and waits `waitMs` for its last answer and its exit; then sends SIGTERM, and SIGKILL after the grace period. */
   close(waitMs: number): Promise<void>;
 }

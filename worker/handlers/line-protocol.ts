@@ -18,7 +18,8 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { LONGEST_MS, parseDuration } from '../../runtime/duration.ts';
-import type { TaskContext } from '../task/handler.ts';
+import type { RawTask } from '../task/handler.ts';
+import type { ReportedError } from './errors.ts';
 
 /** `id`: of its task, if the answer contains it. */
 export type Answer =
@@ -28,17 +29,11 @@ export type Answer =
       readonly value: unknown;
       readonly last: boolean;
     }
-  | {
+  | ({
       readonly kind: 'error';
       readonly id: string | undefined;
-      /** Of the error, if it has one of its own. */
-      readonly name?: string | undefined;
-      readonly message: string;
-      readonly final: boolean;
-      /** Delay until the next attempt, ms, if the answer contains one. */
-      readonly retryAfter: number | undefined;
       readonly last: boolean;
-    };
+    } & ReportedError);
 
 /** Progress of the task; the answer is still to come. */
 export interface ProgressLine {
@@ -53,7 +48,12 @@ export function idInLine(id: string | Buffer): string {
 }
 
 /** The line for a task, with its line feed. */
-export function taskLine({ id, raw, attempt, trace }: TaskContext): string {
+export function taskLine({
+  id,
+  raw,
+  attempt,
+  trace,
+}: Pick<RawTask, 'id' | 'raw' | 'attempt' | 'trace'>): string {
   const name = idInLine(id);
   const message = isUtf8(raw)
     ? { id: name, task: raw.toString('utf8'), attempt, ...trace }

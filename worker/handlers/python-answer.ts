@@ -24,14 +24,23 @@ export function decodeError(body: Buffer): PythonError {
   return { name, message: error, traceback, final: retry === false, retryAfter: delay };
 }
 
+/** What a process can do. */
+export interface Hello {
+  /** It reads RUNS, and answers by RESULTS. */
+  readonly many: boolean;
+  /** It wants the ids of tasks in RUNS, too. */
+  readonly ids: boolean;
+}
+
 /** Throws `HandlerLoadError` for a package that speaks another protocol than this worker. */
-export function decodeHello(body: Buffer): void {
-  const { protocol, version } = parseObject(body);
+export function decodeHello(body: Buffer): Hello {
+  const { protocol, version, many, ids } = parseObject(body);
   if (typeof protocol !== 'number' || protocol < OLDEST_PROTOCOL || protocol > PROTOCOL)
     throw new HandlerLoadError(
       `the Python package millrace ${String(version)} speaks protocol ${String(protocol)}, and this worker ${PROTOCOL}: ` +
         'install the version of the package that belongs to the worker',
     );
+  return { many: many === true, ids: ids === true };
 }
 
 function parseObject(body: Buffer): Record<string, unknown> {

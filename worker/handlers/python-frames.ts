@@ -12,9 +12,17 @@
  *     ← PROGRESS JSON
  *     ← SPAWN    for each task that is added with the result: u32 its bytes; these. Before RESULT. Since protocol 2
  *
+ * Tasks and results that follow one another in number may come together, the number being that of the first:
+ *
+ *     → RUNS     u32 how many, u32 bytes of the queue's name; for each u32 bytes of the task; if HELLO has "ids", for each u32 bytes of
+ *                its id; the name; the ids; a JSON array of the tasks, without white space around them. Of first attempts at tasks in
+ *                JSON that have a text as id and belong to no trace, if HELLO has "many"
+ *     ← RESULTS  u32 how many; for each u32 bytes of the result; these
+ *
  * The two sides are released apart. A process names its protocol in HELLO, and one of another is refused.
  */
-import type { TaskContext } from '../task/handler.ts';
+import { isAscii } from 'node:buffer';
+import type { RawTask } from '../task/handler.ts';
 
 export const PROTOCOL = 2;
 /** Older ones only lack what was added since. */
@@ -28,6 +36,8 @@ export const FrameKind = {
   Error: 4,
   Progress: 5,
   Spawn: 6,
+  Runs: 7,
+  Results: 8,
 } as const;
 
 const HEAD = 9;
@@ -36,8 +46,16 @@ const SAME_AS_TASK = 0xffff_ffff;
 /** A longer task is written as it is, not copied behind its head. */
 const COPIED_BYTES = 1 << 14;
 
+type RunTask = Pick<RawTask, 'id' | 'raw' | 'attempt' | 'queue' | 'trace'>;
+
+/** The number of the task that is `by` after that one. 0 is none. */
+export function followingNumber(number: number, by: number): number {
+  const sum = number + by;
+  return sum <= 0xffff_ffff ? sum : sum - 0xffff_ffff;
+}
+
 /** The frame of a task, in one part or two. */
-export function runFrame(number: number, { id, raw, attempt, queue, trace }: TaskContext): Buffer[] {
+export function runFrame(number: number, { id, raw, attempt, queue, trace }: RunTask): Buffer[] {
   const traced = trace ? `${trace.traceparent}\n${trace.tracestate ?? ''}` : '';
   const isTask = typeof id === 'string' ? false : id === raw || id.equals(raw);
   const idBytes = isTask ? 0 : Buffer.byteLength(id);
@@ -64,13 +82,83 @@ export function runFrame(number: number, { id, raw, attempt, queue, trace }: Tas
   return [frame];
 }
 
+/** Whether a task may be in RUNS. */
+export function mayRunTogether({
+  id,
+  raw,
+  attempt,
+  trace,
+  isJson,
+}: RunTask & Pick<RawTask, 'isJson'>): boolean {
+  return (
+    isJson && attempt === 1 && trace === undefined && typeof id === 'string' && raw.length <= COPIED_BYTES
+  );
+}
+
+/** The frame of tasks for which that is so, and that are of one queue. `ids`: with their ids. */
+export function runsFrame(first: number, tasks: readonly RunTask[], ids: boolean): Buffer {
+  const count = tasks.length;
+  const queue = tasks[0]?.queue ?? '';
+  const names = ids ? tasks.map(({ id }) => String(id)) : [];
+  const head = HEAD + 8 + 4 * (count + names.length);
+  const named = names.reduce((sum, name) => sum + Buffer.byteLength(name), Buffer.byteLength(queue));
+  // a bracket or a comma before each, and a bracket in the end
+  const bytes = tasks.reduce((sum, { raw }) => sum + raw.length + 1, head + named + 1);
+  const frame = Buffer.allocUnsafe(bytes);
+  writeHead(frame, FrameKind.Runs, first);
+  frame.writeUInt32LE(count, HEAD);
+  let at = head;
+  const queueBytes = frame.write(queue, at);
+  at += queueBytes;
+  frame.writeUInt32LE(queueBytes, HEAD + 4);
+  let sizeAt = HEAD + 8;
+  for (const { raw } of tasks) sizeAt = frame.writeUInt32LE(raw.length, sizeAt);
+  for (const name of names) {
+    const nameBytes = frame.write(name, at);
+    at += nameBytes;
+    sizeAt = frame.writeUInt32LE(nameBytes, sizeAt);
+  }
+  let before = OPEN_BRACKET;
+  for (const { raw } of tasks) {
+    frame[at++] = before;
+    before = COMMA;
+    at += raw.copy(frame, at);
+  }
+  frame[at] = CLOSE_BRACKET;
+  return frame;
+}
+
+const [OPEN_BRACKET, CLOSE_BRACKET, COMMA] = [0x5b, 0x5d, 0x2c];
+
+function writeHead(frame: Buffer, kind: number, number: number): void {
+  frame.writeUInt32LE(frame.length - 4, 0);
+  frame.writeUInt8(kind, 4);
+  frame.writeUInt32LE(number, 5);
+}
+
+/** The results in a RESULTS frame. Throws `RangeError` for one that ends within a result. */
+export function resultsIn(body: Buffer): (string | Buffer)[] {
+  const count = body.readUInt32LE(0);
+  const head = 4 + 4 * count;
+  if (head > body.length) throw new RangeError('its results are not in it');
+  // a part of a string costs less than one of a buffer
+  const text = isAscii(body.subarray(head)) ? body.toString('latin1', head) : undefined;
+  const results: (string | Buffer)[] = [];
+  let at = 0;
+  for (let i = 0; i < count; i++) {
+    const end = at + body.readUInt32LE(4 + 4 * i);
+    results.push(text === undefined ? body.subarray(head + at, head + end) : text.slice(at, end));
+    at = end;
+  }
+  if (head + at !== body.length) throw new RangeError('a result ends beyond its frame');
+  return results;
+}
+
 export function cancelFrame(number: number, reason: string): Buffer {
   const body = Buffer.from(reason);
-  const frame = Buffer.alloc(HEAD);
-  frame.writeUInt32LE(HEAD - 4 + body.length, 0);
-  frame.writeUInt8(FrameKind.Cancel, 4);
-  frame.writeUInt32LE(number, 5);
-  return Buffer.concat([frame, body]);
+  const frame = Buffer.concat([Buffer.alloc(HEAD), body]);
+  writeHead(frame, FrameKind.Cancel, number);
+  return frame;
 }
 
 /** The tasks in a SPAWN frame. Throws `RangeError` for one that ends within a task. */

@@ -9,15 +9,23 @@
 import { timeout, type Timer } from '../../runtime/timers.ts';
 import type { Watcher } from '../../runtime/child-watchdog.ts';
 import { describeError } from '../../runtime/describe-error.ts';
-import type { TaskContext } from '../task/handler.ts';
+import type { RawTask } from '../task/handler.ts';
 import { describeExit, onceAborted, startProgram, type ProgramProcess } from './child.ts';
 import { stopped, withStderr, type LogSource } from './command.ts';
-import { CommandError, HandlerLoadError } from './errors.ts';
-import type { KeptProcess } from './kept-starts.ts';
-import { parseJson, type Answer } from './line-protocol.ts';
+import { CommandError, errorOf, HandlerLoadError } from './errors.ts';
+import type { KeptProcess, OnLeft } from './kept-starts.ts';
+import { parseJson } from './line-protocol.ts';
 import type { Program } from './program.ts';
 import { decodeError, decodeHello, type PythonError } from './python-answer.ts';
-import { cancelFrame, FrameKind, frameReader, runFrame, spawnedTasks } from './python-frames.ts';
+import {
+  cancelFrame,
+  followingNumber,
+  FrameKind,
+  frameReader,
+  resultsIn,
+  spawnedTasks,
+} from './python-frames.ts';
+import { createPythonOutbox, type PythonOutbox } from './python-outbox.ts';
 import { splitLines } from './split-lines.ts';
 
 export interface PythonProcessOptions {
@@ -39,16 +47,28 @@ export interface PythonProcessOptions {
 const FRAME_ROOM = 1 << 20;
 const LINE_BYTES = 16 * 1024;
 
-interface Asked {
-  readonly number: number;
-  readonly context: TaskContext;
-  readonly id: string;
-  readonly resolve: (answer: Answer) => void;
-  readonly reject: (error: Error) => void;
+/** A task that it was given and has not answered. */
+class Asked {
   /** Why the tasks that it has added cannot be; its result is dropped. */
   refused: Error | undefined;
   /** Of its abort. */
   timer: Timer | undefined;
+  readonly number: number;
+  readonly task: RawTask;
+  readonly onLeft: OnLeft;
+  readonly #state: State;
+
+  constructor(state: State, number: number, task: RawTask, onLeft: OnLeft) {
+    this.#state = state;
+    this.number = number;
+    this.task = task;
+    this.onLeft = onLeft;
+    task.abort.listener = this;
+  }
+
+  onAbort(): void {
+    cancel(this.#state, this);
+  }
 }
 
 interface State {
@@ -56,8 +76,9 @@ interface State {
   readonly child: ProgramProcess;
   readonly log: (line: string) => void;
   readonly asked: Map<number, Asked>;
-  /** Frames of this tick, which are written together. */
-  readonly unsent: Buffer[];
+  /** As its pool knows it, once it has loaded the module. */
+  kept: KeptProcess | undefined;
+  readonly outbox: PythonOutbox;
   lastNumber: number;
   healthy: boolean;
   /** It gets no further task. */
@@ -79,40 +100,49 @@ export async function startPython(program: Program, options: PythonProcessOption
     const [asked] = state.asked.size === 1 ? state.asked.values() : [];
     logFor(state, asked, line);
   };
+  const child = await startProgram(program, { ...options, log, channel: true });
   const state: State = {
     options,
-    child: await startProgram(program, { ...options, log, channel: true }),
+    child,
     log,
     asked: new Map(),
-    unsent: [],
+    kept: undefined,
+    outbox: createPythonOutbox((bytes) => child.channel?.writable && child.channel.write(bytes)),
     lastNumber: 0,
     healthy: false,
     retired: false,
     broken: undefined,
     loaded: Promise.withResolvers<void>(),
   };
-  const { child } = state;
   connect(state);
   const gone = untilGone(state);
   await untilLoaded(state);
-  return {
+  const kept = {
     gone,
     get usable() {
       return !state.broken && !state.retired && !child.hasEnded();
     },
+    get load() {
+      return state.asked.size;
+    },
     quiet: () => undefined,
-    ask: (context) => ask(state, context),
-    async close(waitMs) {
+    begin: (task: RawTask, onLeft: OnLeft) => begin(state, task, onLeft),
+    async close(waitMs: number) {
       state.retired = true;
       child.channel?.end();
       await child.exitWithin(waitMs, options.graceMs);
       await gone;
     },
   };
+  state.kept = kept;
+  return kept;
 }
 
 function logFor({ child, options }: State, asked: Asked | undefined, line: string): void {
-  options.log(line, { pid: child.pid, ...(asked && { id: asked.id, attempt: asked.context.attempt }) });
+  options.log(line, {
+    pid: child.pid,
+    ...(asked && { id: String(asked.task.id), attempt: asked.task.attempt }),
+  });
 }
 
 function connect(state: State): void {
@@ -126,7 +156,7 @@ function connect(state: State): void {
   child.stdout.on('data', (chunk: Buffer) => lines.push(chunk));
   child.stdout.once('end', () => lines.end());
   const maxBytes = state.options.maxOutputBytes + FRAME_ROOM;
-  const read = frameReader(
+  const push = frameReader(
     maxBytes,
     (kind, number, body) => onFrame(state, kind, number, body),
     (bytes) =>
@@ -135,7 +165,7 @@ function connect(state: State): void {
         new CommandError(`a frame of ${bytes} bytes came from Python: something else wrote to its socket`),
       ),
   );
-  child.channel?.on('data', read);
+  child.channel?.on('data', push);
 }
 
 async function untilLoaded(state: State): Promise<void> {
@@ -153,40 +183,19 @@ async function untilLoaded(state: State): Promise<void> {
   }
 }
 
-async function ask(state: State, context: TaskContext): Promise<Answer> {
-  const { child } = state;
-  const { id, signal } = context;
-  if (signal.aborted) throw stopped(signal);
-  const number = (state.lastNumber + 1) >>> 0 || 1;
+function begin(state: State, task: RawTask, onLeft: OnLeft): void {
+  const number = followingNumber(state.lastNumber, 1);
   state.lastNumber = number;
-  const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-  const name = typeof id === 'string' ? id : id.toString();
-  const asked: Asked = { number, context, id: name, resolve, reject, refused: undefined, timer: undefined };
-  state.asked.set(number, asked);
-  if (state.asked.size === 1) child.forgetStderr();
-  const abort = (): void => cancel(state, asked);
-  const ending = onceAborted(signal, abort);
-  send(state, runFrame(number, context));
-  return await promise.finally(ending);
-}
-
-/** Tasks that begin together, as after a turn, cost one system call. */
-function send(state: State, parts: readonly Buffer[]): void {
-  const { unsent, child } = state;
-  if (unsent.length === 0)
-    process.nextTick(() => {
-      const all = unsent.splice(0);
-      const [only] = all;
-      if (child.channel?.writable) child.channel.write(only && all.length === 1 ? only : Buffer.concat(all));
-    });
-  unsent.push(...parts);
+  state.asked.set(number, new Asked(state, number, task, onLeft));
+  if (state.asked.size === 1) state.child.forgetStderr();
+  state.outbox.run(number, task);
 }
 
 /** Its result is no longer wanted. */
 function cancel(state: State, asked: Asked): void {
   const { child, options } = state;
   if (!state.asked.has(asked.number) || child.hasEnded()) return;
-  send(state, [cancelFrame(asked.number, describeError(asked.context.signal.reason))]);
+  state.outbox.send(cancelFrame(asked.number, describeError(asked.task.abort.reason)));
   const aborted = performance.now();
   const interrupt = (): void => {
     state.healthy = true; // a stopped process is not to blame
@@ -202,60 +211,119 @@ function cancel(state: State, asked: Asked): void {
 }
 
 function onFrame(state: State, kind: number, number: number, body: Buffer): void {
-  const { broken, loaded } = state;
-  if (broken) return;
-  const asked = state.asked.get(number);
+  if (state.broken) return;
+  let pass: (() => void) | undefined;
   try {
-    if (kind === FrameKind.Hello) {
-      decodeHello(body);
-      loaded.resolve();
-    } else if (kind === FrameKind.Error && number === 0) {
-      const { message, traceback } = decodeError(body.subarray(1));
-      if (traceback !== '') state.log(traceback);
-      loaded.reject(new HandlerLoadError(message));
-    } else if (asked) {
-      if (kind === FrameKind.Progress) asked.context.progress(parseJson(body.toString()));
-      else if (kind === FrameKind.Spawn) spawn(asked, spawnedTasks(body));
-      else answer(state, asked, decode(kind, asked, body));
-    } else if (kind !== FrameKind.Progress) {
-      // a thread that a function has left running may report just after its task has ended
-      throw new SyntaxError(`a frame of kind ${kind} came for task ${number}, which it does not run`);
-    }
+    pass = read(state, kind, number, body);
   } catch (error) {
     end(state, new CommandError(`Python sent what it should not: ${describeError(error)}`, { cause: error }));
+    return;
   }
+  // outside of the above: the end of a task begins others
+  pass?.();
+}
+
+type Answer = { readonly asked: Asked; readonly last: boolean } & (
+  | { readonly result: string | Buffer }
+  | { readonly error: PythonError }
+);
+
+/** Does what a frame asks for. Of answers, it returns what passes them on. */
+function read(state: State, kind: number, number: number, body: Buffer): (() => void) | undefined {
+  const { loaded } = state;
+  if (kind === FrameKind.Results) return readResults(state, number, resultsIn(body));
+  if (kind === FrameKind.Hello) {
+    const hello = decodeHello(body);
+    state.outbox.begin(hello);
+    loaded.resolve();
+  } else if (kind === FrameKind.Error && number === 0) {
+    const { message, traceback } = decodeError(body.subarray(1));
+    if (traceback !== '') state.log(traceback);
+    loaded.reject(new HandlerLoadError(message));
+  } else if (kind === FrameKind.Progress)
+    // a thread that a function has left running may report just after its task has ended
+    state.asked.get(number)?.task.progress(parseJson(body.toString()));
+  else if (kind === FrameKind.Spawn) spawn(askedFor(state, kind, number), spawnedTasks(body));
+  else {
+    const found = readAnswer(askedFor(state, kind, number), kind, body);
+    return () => answer(state, found);
+  }
+  return undefined;
+}
+
+/** Results of tasks that follow one another in number; the tasks that follow them begin together. */
+function readResults(state: State, number: number, results: readonly (string | Buffer)[]): () => void {
+  const all = results.map((_, i) => askedFor(state, FrameKind.Results, followingNumber(number, i)));
+  const pass = (): void => results.forEach((result, i) => all[i] && succeed(state, all[i], result, false));
+  return () => all[0]?.task.together(pass);
+}
+
+function askedFor({ asked }: State, kind: number, number: number): Asked {
+  const found = asked.get(number);
+  if (found) return found;
+  throw new SyntaxError(`a frame of kind ${kind} came for task ${number}, which it does not run`);
 }
 
 /** The package has checked them in its own way; what the worker refuses all the same fails the attempt. */
 function spawn(asked: Asked, tasks: readonly Buffer[]): void {
   try {
-    asked.context.spawn(tasks);
+    asked.task.spawn(tasks);
   } catch (error) {
     asked.refused = error as Error;
   }
 }
 
-function decode(kind: number, { id }: Asked, body: Buffer): Answer & Partial<PythonError> {
+function readAnswer(asked: Asked, kind: number, body: Buffer): Answer {
   const last = body[0] === 1;
   const rest = body.subarray(1);
-  if (kind === FrameKind.Result) return { kind: 'result', id, value: rest, last };
-  if (kind === FrameKind.Error) return { kind: 'error', id, last, ...decodeError(rest) };
+  if (kind === FrameKind.Result) return { asked, last, result: rest };
+  if (kind === FrameKind.Error) return { asked, last, error: decodeError(rest) };
   throw new SyntaxError(`a frame of kind ${kind} came`);
 }
 
-function answer(state: State, asked: Asked, found: Answer & Partial<PythonError>): void {
-  const { signal } = asked.context;
-  if (found.kind === 'error' && found.traceback && !signal.aborted) logFor(state, asked, found.traceback);
+function answer(state: State, found: Answer): void {
+  const { asked, last } = found;
+  if ('result' in found) return succeed(state, asked, found.result, last);
+  const { error } = found;
+  if (error.traceback && !asked.task.abort.reason) logFor(state, asked, error.traceback);
+  close(state, asked, last);
+  if (!dropped(state, asked)) fail(state, asked, errorOf(error), true);
+}
+
+function succeed(state: State, asked: Asked, result: string | Buffer, last: boolean): void {
+  close(state, asked, last);
+  if (dropped(state, asked)) return;
+  if (asked.refused) return fail(state, asked, asked.refused, true);
+  leave(state, asked, true);
+  asked.task.succeeded(result);
+}
+
+function close(state: State, asked: Asked, last: boolean): void {
   asked.timer?.clear();
   state.asked.delete(asked.number);
   state.healthy = true;
-  state.retired ||= found.last;
-  if (asked.refused && found.kind === 'result' && !signal.aborted) return asked.reject(asked.refused);
-  if (!signal.aborted) return asked.resolve(found);
-  const error = stopped(signal);
-  if (!state.retired) return asked.reject(error);
+  state.retired ||= last;
+}
+
+/** Whether the answer of a task comes too late, as its result is no longer wanted. */
+function dropped(state: State, asked: Asked): boolean {
+  const { abort } = asked.task;
+  if (!abort.reason) return false;
+  const error = stopped(abort);
   // a process that was interrupted keeps its slot until it is gone
-  void state.child.exited.then(() => asked.reject(error));
+  if (state.retired) void state.child.exited.then(() => fail(state, asked, error, true));
+  else fail(state, asked, error, true);
+  return true;
+}
+
+function fail(state: State, asked: Asked, error: Error, answered: boolean): void {
+  leave(state, asked, answered);
+  asked.task.failed(error);
+}
+
+function leave({ kept }: State, { task, onLeft }: Asked, answered: boolean): void {
+  task.abort.listener = undefined;
+  if (kept) onLeft(kept, answered);
 }
 
 function end(state: State, reason: Error): void {
@@ -277,11 +345,13 @@ async function untilGone(state: State): Promise<void> {
   if (asked.size === 0 && !broken && !retired && state.lastNumber > 0)
     log(`Python ended without a task: ${exit}`);
   const died = new CommandError(withStderr(`Python ended before the task did, ${exit}`, child.stderrTail()));
-  for (const { timer, context, reject } of asked.values()) {
-    timer?.clear();
-    reject(broken ?? (context.signal.aborted ? stopped(context.signal) : died));
-  }
+  const left = [...asked.values()];
   asked.clear();
+  for (const one of left) {
+    const { timer, task } = one;
+    timer?.clear();
+    fail(state, one, broken ?? (task.abort.reason ? stopped(task.abort) : died), false);
+  }
 }
 
 function whyNotStarted(exit: string, stderr: string): string {

@@ -3,6 +3,7 @@
  * handler wraps a program in it. The loop depends on nothing else of handlers.
  */
 import type { Trace } from '../../runtime/opentelemetry.ts';
+import type { TaskAbort } from './abort.ts';
 
 export interface TaskContext {
   /** The field of the result hash that the outcome goes to: text, or all of the task where that is bytes that are no text. */
@@ -49,9 +50,30 @@ export interface TaskContext {
  */
 export type Handler = (task: unknown, context: TaskContext) => unknown;
 
+/**
+ * One attempt at a task for a handler that passes its bytes on and answers by a call: of a task that takes microseconds, a promise and a
+ * signal would be most of the cost. For what its fields mean, see `TaskContext`.
+ */
+export interface RawTask extends Pick<TaskContext, 'id' | 'raw' | 'attempt' | 'queue' | 'trace'> {
+  /** It is an object or an array in JSON, as `JSON.parse` reads it. */
+  readonly isJson: boolean;
+  readonly abort: TaskAbort;
+  /** Runs what ends this task and others: those that follow them begin after that, together. */
+  together(run: () => void): void;
+  progress(value: unknown): void;
+  /** Throws as `TaskContext.spawn` does. */
+  spawn(tasks: Iterable<unknown>): string[];
+  /** It has ended, with what is stored for it. */
+  succeeded(result: unknown): void;
+  /** It has ended by what a handler would throw. */
+  failed(error: unknown): void;
+}
+
 /** A handler that holds something open (a kept-running process) and must be closed. */
 export interface OpenHandler extends AsyncDisposable {
   readonly handle: Handler;
   /** It reads only `context.raw`; `task` need only be of the right kind: an object, an array, text or bytes. */
   readonly bytesOnly?: true;
+  /** The same as `handle` for a task that can begin now, and ends after this has returned. Otherwise it returns false and does nothing. */
+  readonly begin?: (task: RawTask) => boolean;
 }

@@ -6,13 +6,15 @@
 import { batchIdOf, partMarkOf, type PartMark } from '../../queue/batch-mark.ts';
 import { TaskCancelled } from '../../queue/cancel.ts';
 import { isLevelName } from '../../queue/priorities.ts';
-import { parseTask, parseTaskHead } from '../../queue/task.ts';
+import { parseTask, taskHead } from '../../queue/task.ts';
 import type { Claim, claimKey } from '../../queue/workers/claim.ts';
-import type { Delivery, Past } from '../../queue/workers/turn.ts';
-import { openTelemetry } from '../../runtime/opentelemetry.ts';
+import type { Delivery } from '../../queue/workers/turn.ts';
+import { openTelemetry, type OpenTelemetry, type Trace } from '../../runtime/opentelemetry.ts';
 import { describeError } from '../../runtime/describe-error.ts';
+import type { TaskAbort } from './abort.ts';
 import { encodeResult } from './encode.ts';
-import type { Handler, TaskContext } from './handler.ts';
+import type { Handler, OpenHandler, RawTask } from './handler.ts';
+import { isPoison, poisonError } from './poison.ts';
 import { readOptions, type Judge } from '../../queue/outcomes/not-run.ts';
 import { retryAfter } from './retry-after.ts';
 import { createSpawned, type Spawned } from './spawn.ts';
@@ -30,6 +32,8 @@ export interface Reports {
 
 export interface RunDeps extends Judge {
   readonly handler: Handler;
+  /** See `OpenHandler`. */
+  readonly begin?: OpenHandler['begin'] | undefined;
   readonly retry: RetryPolicy;
   /** The largest task that is run, bytes. */
   readonly maxTaskBytes: number;
@@ -47,177 +51,234 @@ export interface RunDeps extends Judge {
   readonly onThrown?: (id: string | Buffer, attempt: number, error: unknown) => void;
 }
 
-/** The default of a policy. */
-export const MAX_DELIVERIES = 5;
-
-/** A task while it runs: one object, not a function for each thing that may happen to it, of which most tasks need few. */
-interface Attempt {
-  readonly delivery: Delivery;
-  readonly signal: AbortSignal;
-  readonly started: number;
+/** `ended` is called once, unless the outcome is returned immediately. */
+export interface RunOptions {
   readonly deps: RunDeps;
   readonly outbox: Reports;
-  readonly id: string | Buffer;
-  readonly value: unknown;
-  readonly batch: PartMark | undefined;
-  readonly unique: string | undefined;
-  /** 1 for the first try. */
-  readonly number: number;
-  over: boolean;
-  begun: boolean;
-  span: AttemptSpan | undefined;
-  spawned: Spawned | undefined;
+  readonly ended: (finished: Finished) => void;
+  /** See `RawTask`. */
+  readonly together?: (run: () => void) => void;
 }
 
 /**
- * Runs the task of `delivery`, started at `started` by performance.now(). If `signal` has aborted by the time the task ends
- * without a result, it is released. For a handler that returns no promise, the outcome is returned immediately.
+ * Runs the task of `delivery`, started at `started` by performance.now(). If it is aborted by the time it ends without a result, it is
+ * released. Returns the outcome of a handler that returns no promise; otherwise nothing, and calls `ended` later.
  */
 export function runTask(
   delivery: Delivery,
-  signal: AbortSignal,
+  abort: TaskAbort,
   started: number,
-  deps: RunDeps,
-  outbox: Reports,
-): Finished | Promise<Finished> {
+  options: RunOptions,
+): Finished | undefined {
+  const { deps } = options;
   const { raw, past } = delivery;
-  const { attempts } = past;
   const poison = isPoison(past, deps.retry);
   const tooLarge = raw.length > deps.maxTaskBytes;
-  const { id, value } = deps.bytesOnly || tooLarge ? parseTaskHead(raw) : parseTask(raw);
-  const mark = markOf(value, id, raw, deps);
-  const { options, notRun } = readOptions({ id, value }, past, deps);
-  const unique = options?.unique;
-  const run: Attempt = {
-    delivery,
-    signal,
-    started,
-    deps,
-    outbox,
-    id,
-    value,
-    batch: isMark(mark) ? mark : undefined,
-    unique,
-    number: poison || tooLarge || notRun ? attempts : attempts + 1,
-    over: false,
-    begun: false,
-    span: undefined,
-    spawned: undefined,
-  };
-  if (mark !== undefined && !isMark(mark))
-    return finish(run, { kind: 'dead', error: `it cannot be a part of a batch: ${mark.why}` });
-  if (notRun) return finish(run, { kind: 'dead', ...notRun });
-  if (poison)
-    return poisonError(past, deps).then((error) => finish(run, { kind: 'dead', error, poison: true }));
+  const { id, value } = deps.bytesOnly || tooLarge ? taskHead(raw) : parseTask(raw);
+  const batch = markOf(value, id, raw, deps);
+  const { options: own, notRun } = readOptions({ id, value }, past, deps);
+  const unique = own?.unique;
+  const attempt = poison || tooLarge || notRun ? past.attempts : past.attempts + 1;
+  const mark = isMark(batch) ? batch : undefined;
+  const run = new TaskRun(delivery, abort, started, options, { id, value, attempt, batch: mark, unique });
+  if (batch !== undefined && !isMark(batch))
+    return run.finish({ kind: 'dead', error: `it cannot be a part of a batch: ${batch.why}` });
+  if (notRun) return run.finish({ kind: 'dead', ...notRun });
+  if (poison) {
+    const dead = poisonError(past, deps.exitReasonOf);
+    void dead.then((error) => options.ended(run.finish({ kind: 'dead', error, poison: true })));
+    return undefined;
+  }
   if (tooLarge)
-    return finish(run, {
+    return run.finish({
       kind: 'dead',
       error:
         `the task is too large: it has ${raw.length} bytes, and at most ${deps.maxTaskBytes} are accepted here ` +
         '(tasks.maxSize, --task-max-size); store it elsewhere and push a reference',
     });
-  if (unique === undefined) return begin(run);
-  const claim = { key: unique, forMs: options?.uniqueForMs ?? 0, id: String(id), receipt: delivery.receipt };
-  return deps.claim(claim).then(
-    (claimed) => {
-      if (claimed === 'fenced') return finish(run, { kind: 'release' });
-      if (claimed) return finish(run, { kind: 'cancelled', duplicateOf: claimed.holder });
-      return signal.aborted ? fail(run, signal.reason) : begin(run);
-    },
-    (cause: unknown) =>
-      unasked(run, new Error(`Redis did not say which task has the key "${unique}"`, { cause })),
-  );
+  if (unique === undefined) return run.begin();
+  const claim = { key: unique, forMs: own?.uniqueForMs ?? 0, id: String(id), receipt: delivery.receipt };
+  void run.beginClaimed(claim);
+  return undefined;
 }
 
-function begin(run: Attempt): Finished | Promise<Finished> {
-  try {
-    return handle(run);
-  } catch (error) {
-    return fail(run, error);
+interface About {
+  readonly id: string | Buffer;
+  /** The task's parsed value, or its head. */
+  readonly value: unknown;
+  readonly attempt: number;
+  readonly batch: PartMark | undefined;
+  readonly unique: string | undefined;
+}
+
+/** One task, from its start to its Outcome. An object with methods, because eight functions for each task would cost as much as the task. */
+class TaskRun implements RawTask {
+  readonly id: string | Buffer;
+  readonly attempt: number;
+  readonly abort: TaskAbort;
+  trace: Trace | undefined;
+  readonly #delivery: Delivery;
+  readonly #started: number;
+  readonly #options: RunOptions;
+  readonly #about: About;
+  #over = false;
+  #begun = false;
+  #span: AttemptSpan | undefined;
+  #spawned: Spawned | undefined;
+
+  constructor(delivery: Delivery, abort: TaskAbort, started: number, options: RunOptions, about: About) {
+    this.#delivery = delivery;
+    this.abort = abort;
+    this.#started = started;
+    this.#options = options;
+    this.#about = about;
+    this.id = about.id;
+    this.attempt = about.attempt;
   }
-}
 
-function handle(run: Attempt): Finished | Promise<Finished> {
-  const { id, value, number: attempt, signal } = run;
-  const { queue, handler } = run.deps;
-  const { raw } = run.delivery;
-  run.begun = true;
-  const api = openTelemetry();
-  const span = api && (run.span = startAttempt(api, { queue, id, raw, attempt, value }));
-  const context: TaskContext = {
-    id,
-    raw,
-    attempt,
-    signal,
-    queue,
-    trace: span ? span.trace : broughtTrace(value),
-    // what a handler leaves running may continue to report
-    progress: (report) => void (run.over || run.outbox.report(id, report)),
-    spawn: (tasks) => spawn(run, tasks),
-    retryAfter,
-  };
-  const answer = span ? span.inside(() => handler(value, context)) : handler(value, context);
-  return isThenable(answer) ? settled(run, answer) : succeed(run, answer);
-}
+  get raw(): Buffer {
+    return this.#delivery.raw;
+  }
 
-function spawn(run: Attempt, tasks: Iterable<unknown>): string[] {
-  run.spawned ??= createSpawned(run.id, run.batch);
-  if (run.over) run.spawned.close();
-  return run.spawned.add(tasks);
-}
+  get queue(): string {
+    return this.#options.deps.queue;
+  }
 
-function finish(run: Attempt, ended: Outcome, error?: unknown): Finished {
-  const { delivery, signal, id, number: attempt, unique, batch } = run;
-  run.over = true;
-  run.spawned?.close();
-  run.outbox.ended(id);
-  const cancelled = signal.aborted && signal.reason instanceof TaskCancelled;
-  const outcome: Outcome = cancelled ? { kind: 'cancelled' } : ended;
-  run.span?.end(outcome.kind, error);
-  const serviceMs = performance.now() - run.started;
-  const finished: Finished = { delivery, id, attempt, outcome, serviceMs, unique, batch };
-  return run.begun ? finished : { ...finished, unbegun: true };
-}
+  get isJson(): boolean {
+    const { value } = this.#about;
+    return typeof value === 'object' && !Buffer.isBuffer(value);
+  }
 
-function succeed(run: Attempt, result: unknown): Finished {
-  const value = encodeResult(result, run.deps.maxResultBytes);
-  const added = run.spawned?.tasks ?? [];
-  return finish(
-    run,
-    added.length > 0 ? { kind: 'result', value, spawned: added } : { kind: 'result', value },
-  );
-}
+  begin(): Finished | undefined {
+    try {
+      return this.#handle();
+    } catch (error) {
+      return this.#fail(error);
+    }
+  }
 
-function fail(run: Attempt, error: unknown): Finished {
-  const { signal, id, number: attempt, deps } = run;
-  if (signal.aborted) return finish(run, { kind: 'release' });
-  deps.onThrown?.(id, attempt, error);
-  const next = nextAttempt({ attempt, error, policy: deps.retry, random: deps.random() });
-  return next.kind === 'dead'
-    ? finish(run, { kind: 'dead', error: next.reason }, error)
-    : finish(run, { kind: 'retry', delayMs: next.delayMs, error: describeError(error) }, error);
-}
+  async beginClaimed(claim: Claim): Promise<void> {
+    const { deps, ended } = this.#options;
+    const finished = await deps.claim(claim).then(
+      (claimed) => {
+        if (claimed === 'fenced') return this.finish({ kind: 'release' });
+        if (claimed) return this.finish({ kind: 'cancelled', duplicateOf: claimed.holder });
+        return this.abort.reason ? this.#fail(this.abort.reason) : this.begin();
+      },
+      (cause: unknown) =>
+        this.#unasked(new Error(`Redis did not say which task has the key "${claim.key}"`, { cause })),
+    );
+    if (finished) ended(finished);
+  }
 
-/** It was not begun: however often, it costs no attempt. */
-function unasked(run: Attempt, error: Error): Finished {
-  const { signal, delivery, number: attempt, deps } = run;
-  if (signal.aborted) return finish(run, { kind: 'release' });
-  const policy = { ...deps.retry, attempts: Infinity };
-  const next = nextAttempt({ attempt, error, policy, random: deps.random() });
-  const delayMs = next.kind === 'retry' ? next.delayMs : 0;
-  const { attempts } = delivery.past;
-  return {
-    ...finish(run, { kind: 'retry', delayMs, error: describeError(error) }, error),
-    attempt: attempts,
-  };
-}
+  #handle(): Finished | undefined {
+    const { queue, handler, begin } = this.#options.deps;
+    const { value } = this.#about;
+    this.#begun = true;
+    const api = openTelemetry();
+    if (api) this.#span = this.#startSpan(api);
+    this.trace = this.#span ? this.#span.trace : broughtTrace(value);
+    if (begin?.(this)) return undefined;
+    const { id, raw, attempt, trace } = this;
+    const { signal } = this.abort;
+    const progress = (report: unknown): void => this.progress(report);
+    const spawn = (tasks: Iterable<unknown>): string[] => this.spawn(tasks);
+    const context = { id, raw, attempt, signal, queue, trace, progress, spawn, retryAfter };
+    const answer = this.#span ? this.#span.inside(() => handler(value, context)) : handler(value, context);
+    if (!isThenable(answer)) return this.#succeed(answer);
+    void this.#settle(answer);
+    return undefined;
+  }
 
-/** `await` settles only once, even if the `then` of a handler's promise calls back more often. */
-async function settled(run: Attempt, answer: PromiseLike<unknown>): Promise<Finished> {
-  try {
-    return succeed(run, await answer);
-  } catch (error) {
-    return fail(run, error);
+  #startSpan(api: OpenTelemetry): AttemptSpan | undefined {
+    const { queue, id, raw, attempt } = this;
+    return startAttempt(api, { queue, id, raw, attempt, value: this.#about.value });
+  }
+
+  /** `await` settles only once, even if the `then` of a handler's promise calls back more often. */
+  async #settle(answer: PromiseLike<unknown>): Promise<void> {
+    let finished: Finished;
+    try {
+      finished = this.#succeed(await answer);
+    } catch (error) {
+      finished = this.#fail(error);
+    }
+    this.#options.ended(finished);
+  }
+
+  together(run: () => void): void {
+    const { together } = this.#options;
+    if (together) together(run);
+    else run();
+  }
+
+  succeeded(result: unknown): void {
+    let finished: Finished;
+    try {
+      finished = this.#succeed(result);
+    } catch (error) {
+      finished = this.#fail(error);
+    }
+    this.#options.ended(finished);
+  }
+
+  failed(error: unknown): void {
+    this.#options.ended(this.#fail(error));
+  }
+
+  /** What a handler leaves running may continue to report. */
+  progress(report: unknown): void {
+    if (!this.#over) this.#options.outbox.report(this.id, report);
+  }
+
+  spawn(tasks: Iterable<unknown>): string[] {
+    this.#spawned ??= createSpawned(this.id, this.#about.batch);
+    if (this.#over) this.#spawned.close();
+    return this.#spawned.add(tasks);
+  }
+
+  #succeed(result: unknown): Finished {
+    const value = encodeResult(result, this.#options.deps.maxResultBytes);
+    const spawned = this.#spawned?.tasks;
+    return this.finish(
+      spawned && spawned.length > 0 ? { kind: 'result', value, spawned } : { kind: 'result', value },
+    );
+  }
+
+  #fail(error: unknown): Finished {
+    if (this.abort.reason) return this.finish({ kind: 'release' });
+    const { attempt } = this;
+    const { retry, random, onThrown } = this.#options.deps;
+    onThrown?.(this.id, attempt, error);
+    const next = nextAttempt({ attempt, error, policy: retry, random: random() });
+    return next.kind === 'dead'
+      ? this.finish({ kind: 'dead', error: next.reason }, error)
+      : this.finish({ kind: 'retry', delayMs: next.delayMs, error: describeError(error) }, error);
+  }
+
+  /** It was not begun: however often, it costs no attempt. */
+  #unasked(error: Error): Finished {
+    if (this.abort.reason) return this.finish({ kind: 'release' });
+    const { retry, random } = this.#options.deps;
+    const policy = { ...retry, attempts: Infinity };
+    const next = nextAttempt({ attempt: this.attempt, error, policy, random: random() });
+    const delayMs = next.kind === 'retry' ? next.delayMs : 0;
+    const finished = this.finish({ kind: 'retry', delayMs, error: describeError(error) }, error);
+    return { ...finished, attempt: this.#delivery.past.attempts };
+  }
+
+  finish(ended: Outcome, error?: unknown): Finished {
+    const { id, attempt, abort } = this;
+    const { batch, unique } = this.#about;
+    this.#over = true;
+    this.#spawned?.close();
+    this.#options.outbox.ended(id);
+    const outcome: Outcome = abort.reason instanceof TaskCancelled ? { kind: 'cancelled' } : ended;
+    this.#span?.end(outcome.kind, error);
+    const serviceMs = performance.now() - this.#started;
+    const delivery = this.#delivery;
+    const finished: Finished = { delivery, id, attempt, outcome, serviceMs, unique, batch };
+    return this.#begun ? finished : { ...finished, unbegun: true };
   }
 }
 
@@ -250,26 +311,4 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
   return (
     typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
   );
-}
-
-/**
- * Whether a task is given up without another run: too many workers were lost with it, and the last one held nothing else, so
- * that no task is condemned for its company. One that always has company, from tasks of more urgent queues, is given up
- * eventually.
- */
-function isPoison(
-  { deliveries, company = 1 }: Past,
-  { maxDeliveries = MAX_DELIVERIES }: RetryPolicy,
-): boolean {
-  return deliveries >= maxDeliveries && (company === 1 || deliveries >= 2 * maxDeliveries + 1);
-}
-
-/** The error of a poison task, which no worker has survived. */
-async function poisonError({ deliveries, lastWorker }: Past, { exitReasonOf }: RunDeps): Promise<string> {
-  const times = deliveries === 1 ? 'delivered once, and its worker was lost' : undefined;
-  const what = times ?? `delivered ${deliveries} times, and each time its worker was lost`;
-  if (lastWorker === undefined) return what;
-  // without Redis the reason is unknown, but then there is no next turn either
-  const reason = await exitReasonOf(lastWorker).catch(() => undefined);
-  return `${what}; the last one, ${lastWorker}: ${reason ?? 'its exit reason is unknown'}`;
 }

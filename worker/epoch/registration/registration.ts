@@ -27,7 +27,7 @@ import { register } from '../../../queue/workers/register.ts';
 import { systemClock } from '../../../runtime/clock.ts';
 import type { Logger } from '../../../runtime/log.ts';
 import { LogEvent } from '../../../runtime/log-event.ts';
-import { MAX_DELIVERIES } from '../../task/run.ts';
+import { MAX_DELIVERIES } from '../../task/poison.ts';
 import type { ConnectionAttempts } from './connection-errors.ts';
 import type { WorkerOptions } from '../options.ts';
 

@@ -69,6 +69,8 @@ export interface WorkerSlots {
   occupy(): void;
   /** A task ended: what waits for a slot begins, the highest rank first. */
   release(): void;
+  /** Tasks that end while `run` runs are followed by others once it has returned, all at once. */
+  together(this: void, run: () => void): void;
   /** Tasks outlive the epoch that they belong to: each holds its slot until it has ended. */
   outlive(tasks: readonly Promise<unknown>[]): void;
   /** How many tasks all queues but this one hold. */
@@ -112,6 +114,8 @@ interface SlotsState {
   running: number;
   /** Tasks that outlived their epoch. */
   outliving: number;
+  /** Several tasks end together; `freed`: the first of them has. */
+  ending: 'one by one' | 'together' | 'freed';
   readonly states: LaneStates;
   /** Queues that asked whether they may take, and may not yet. */
   readonly denied: Set<Lane>;
@@ -125,7 +129,7 @@ export function createWorkerSlots(
   const states = newLaneStates();
   const rotation = createRotation(() => state.lanes);
   const own = { total: concurrency, rotates: false, rotation, running: 0, outliving: 0 };
-  const state: SlotsState = { lanes: [], ...own, states, denied: new Set() };
+  const state: SlotsState = { lanes: [], ...own, ending: 'one by one', states, denied: new Set() };
   const permits = createPermits(
     () => state.lanes,
     findFilled,
@@ -174,6 +178,7 @@ export function createWorkerSlots(
     },
     occupy: () => void state.running++,
     release: () => release(state),
+    together: (run) => together(state, run),
     outlive: (tasks) => outlive(state, tasks),
     beside: (lane) => heldBeside(states, lane),
     suspectsBeside: (lane) => areSuspectsBeside(states, lane),
@@ -255,8 +260,25 @@ function fillAll({ lanes, rotates }: SlotsState): void {
   for (const lane of waiting) lane.fill();
 }
 
+function together(state: SlotsState, run: () => void): void {
+  if (state.ending !== 'one by one') return run();
+  state.ending = 'together';
+  try {
+    run();
+  } finally {
+    const freed = (state.ending as SlotsState['ending']) === 'freed';
+    state.ending = 'one by one';
+    if (freed) refill(state);
+  }
+}
+
 function release(state: SlotsState): void {
   state.running--;
+  if (state.ending === 'one by one') refill(state);
+  else state.ending = 'freed';
+}
+
+function refill(state: SlotsState): void {
   fillAll(state);
   if (state.lanes.length === 1) return;
   for (const lane of state.states.apart) lane.wake();

@@ -1,6 +1,7 @@
 /** The tasks that run, from the start of the handler to its end. */
 import type { Delivery } from '../../../queue/workers/turn.ts';
 import { hasExpired, type Finished } from '../../../queue/outcomes/outcome.ts';
+import { TaskAbort } from '../../task/abort.ts';
 import { runTask, type RunDeps } from '../../task/run.ts';
 import type { WorkerSlots } from '../slots/slots.ts';
 import type { ProgressOutbox } from './progress.ts';
@@ -9,18 +10,19 @@ export interface RunningTasksOptions {
   readonly run: RunDeps;
   readonly progress: ProgressOutbox;
   readonly slots: WorkerSlots;
-  /** A task runs no more; called before what its promise has brought is passed on. */
+  /** A task that has not ended immediately runs no more; called before its outcome is passed on. */
   readonly onHolding: () => void;
   /** `now`: when, by performance.now(). */
   readonly onFinished: (finished: Finished, now: number) => void;
 }
 
 interface Run {
-  /** Resolves when the handler has ended, however. */
-  readonly ended: Promise<void>;
   readonly delivery: Delivery;
-  readonly abort: AbortController;
+  readonly abort: TaskAbort;
   readonly started: number;
+  readonly metered: object | undefined;
+  /** Resolves when the handler has ended, however; made when it is needed. */
+  ended: PromiseWithResolvers<void> | undefined;
 }
 
 export interface RunningTasks {
@@ -44,7 +46,23 @@ export function createRunningTasks(options: RunningTasksOptions): RunningTasks {
   const { slots, progress, onHolding, onFinished } = options;
   const running = new Map<string, Run>();
   let dropped = false;
-  const ends = (): Promise<void>[] => Array.from(running.values(), ({ ended }) => ended);
+  const ends = (): Promise<void>[] =>
+    Array.from(running.values(), (run) => (run.ended ??= Promise.withResolvers<void>()).promise);
+  const { together } = slots;
+  const runOptions = { deps: options.run, outbox: progress, ended: onEnded, together };
+
+  function onEnded(finished: Finished): void {
+    const { receipt } = finished.delivery;
+    const run = running.get(receipt);
+    running.delete(receipt);
+    if (run?.metered) slots.meter?.end(run.metered, performance.now(), endingOf(finished));
+    if (!dropped) {
+      onHolding();
+      onFinished(finished, run ? run.started + finished.serviceMs : performance.now());
+      slots.release();
+    }
+    run?.ended?.resolve();
+  }
 
   function abortAll(reason: Error): void {
     for (const { abort } of running.values()) abort.abort(reason);
@@ -62,26 +80,17 @@ export function createRunningTasks(options: RunningTasksOptions): RunningTasks {
     },
     agesMs: (now) => Array.from(running.values(), ({ started }) => now - started),
     begin: (delivery) => {
-      const abort = new AbortController();
-      const { receipt } = delivery;
+      const abort = new TaskAbort();
       const started = performance.now();
       const metered = slots.meter?.begin(started);
-      const run = runTask(delivery, abort.signal, started, options.run, progress);
-      if (!(run instanceof Promise)) {
-        if (metered) slots.meter?.end(metered, performance.now(), endingOf(run));
-        onFinished(run, started + run.serviceMs);
+      const finished = runTask(delivery, abort, started, runOptions);
+      if (finished) {
+        if (metered) slots.meter?.end(metered, performance.now(), endingOf(finished));
+        onFinished(finished, started + finished.serviceMs);
         return true;
       }
       slots.occupy();
-      const ended = run.then((finished) => {
-        running.delete(receipt);
-        if (metered) slots.meter?.end(metered, performance.now(), endingOf(finished));
-        if (dropped) return;
-        onHolding();
-        onFinished(finished, performance.now());
-        slots.release();
-      });
-      running.set(receipt, { ended, delivery, abort, started });
+      running.set(delivery.receipt, { delivery, abort, started, metered, ended: undefined });
       return false;
     },
     abort: (receipt, reason) => running.get(receipt)?.abort.abort(reason),

@@ -45,7 +45,12 @@ def main() -> None:
         fail_to_load(
             channel, error, f"module {module} does not load: {name}: {message}", format_traceback(error)
         )
-    hello = {"protocol": frames.PROTOCOL, "version": __version__}
+    hello = {
+        "protocol": frames.PROTOCOL,
+        "version": __version__,
+        "many": True,
+        "ids": target.takes_context,
+    }
     channel.sendall(frames.frame(frames.HELLO, 0, to_json(hello).encode()))
     Runner(channel, target, Limits(flags.max_tasks, flags.max_memory, flags.max_result)).run()
 

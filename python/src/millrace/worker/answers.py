@@ -19,12 +19,13 @@ class ResultError(FinalError):
 
 def refuse_arguments(work: Work) -> None:
     """A call that the function's parameters do not allow fails for good: it always will."""
-    more = {"context": None} if work.function.takes_context else {}
+    function, args, kwargs = work
+    more = {"context": None} if function.takes_context else {}
     try:
-        work.function.signature.bind(*work.args, **work.kwargs, **more)
+        function.signature.bind(*args, **kwargs, **more)
     except TypeError as mismatch:
         raise FinalError(
-            f"{work.function.name or work.function.call} does not take these arguments: {mismatch}"
+            f"{function.name or function.call} does not take these arguments: {mismatch}"
         ) from None
 
 

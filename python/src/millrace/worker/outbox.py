@@ -7,8 +7,10 @@ import sys
 import threading
 import time
 
+from . import frames
+
 _TOGETHER_BYTES = 1 << 16
-_TOGETHER = 32
+_TOGETHER = 50
 """Answers that are sent together, at most, so that the worker has others ready meanwhile."""
 _WAITS_S = 0.005
 """How long an answer waits at most for the function after it."""
@@ -20,8 +22,11 @@ class Outbox:
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._lock = threading.Lock()
-        self._parts: list[bytes] = []
+        self._parts: list[bytes | tuple[int, bytes]] = []
+        """Frames, and results by number. Appending needs no lock, as what is taken out is only what was there."""
         self._size = 0
+        self._is_late = False
+        """The flusher is going to send what waits."""
         self._waits = threading.Event()
         self._flusher: threading.Thread | None = None
 
@@ -32,11 +37,18 @@ class Outbox:
 
     def add(self, frame: bytes) -> None:
         """Keeps it for the next `send`, unless there is much already."""
-        with self._lock:
-            self._parts.append(frame)
-            self._size += len(frame)
-            is_full = self._size >= _TOGETHER_BYTES or len(self._parts) >= _TOGETHER
-        if is_full:
+        self._parts.append(frame)
+        self._size += len(frame)
+        self._send_if_full()
+
+    def add_result(self, number: int, body: bytes) -> None:
+        """The same for a result that may share a frame with others."""
+        self._parts.append((number, body))
+        self._size += len(body)
+        self._send_if_full()
+
+    def _send_if_full(self) -> None:
+        if self._size >= _TOGETHER_BYTES or len(self._parts) >= _TOGETHER:
             self.send_answers()
 
     def send_answers(self, frame: bytes = b"") -> None:
@@ -47,8 +59,9 @@ class Outbox:
 
     def send_late(self) -> None:
         """Sends what waits in some milliseconds, whatever the main thread does."""
-        if self._waits.is_set():
+        if self._is_late:
             return
+        self._is_late = True
         self._waits.set()
         if self._flusher is None:
             # not before it is needed: a process with threads should not be forked
@@ -60,16 +73,49 @@ class Outbox:
         with self._lock:
             if frame:
                 self._parts.append(frame)
-            if self._parts:
-                parts, self._parts, self._size = self._parts, [], 0
-                self._channel.sendall(b"".join(parts))
+            count = len(self._parts)
+            if count:
+                parts = self._parts[:count]
+                del self._parts[:count]
+                self._size = 0
+                self._channel.sendall(_joined(parts))
 
     def _flush_late(self) -> None:
         while True:
             self._waits.wait()
             time.sleep(_WAITS_S)
             self._waits.clear()
+            self._is_late = False
             self.send()
+
+
+def _joined(parts: list[bytes | tuple[int, bytes]]) -> bytes:
+    """Results that follow one another in number share a frame, which is not much longer than the last of them."""
+    out: list[bytes] = []
+    first = size = 0
+    bodies: list[bytes] = []
+
+    def close() -> None:
+        if len(bodies) == 1:
+            out.append(frames.answer(frames.RESULT, first, False, bodies[0]))
+        elif bodies:
+            out.append(frames.results(first, bodies))
+        bodies.clear()
+
+    for part in parts:
+        if isinstance(part, bytes):
+            close()
+            out.append(part)
+            continue
+        number, body = part
+        if number != first + len(bodies) or size >= _TOGETHER_BYTES:
+            close()
+        if not bodies:
+            first, size = number, 0
+        bodies.append(body)
+        size += len(body)
+    close()
+    return b"".join(out)
 
 
 def _flush() -> None:

@@ -55,10 +55,14 @@ class Runner:
         self._outbox = Outbox(channel)
         self._target = target
         self._limits = limits
-        self._reader = frames.Reader()
+        self._reader = frames.Reader(target.takes_context)
         self._polling = threading.Lock()
-        self._runs: deque[frames.Run] = deque()
+        self._runs: deque[frames.Run | frames.Runs] = deque()
         """Not begun yet."""
+        self._beginning: frames.Runs | None = None
+        """Of which some have not been begun yet."""
+        self._together = False
+        """The worker reads results that share a frame: it has sent tasks that do."""
         self._running: dict[int, asyncio.Task[None] | None] = {}
         """The tasks that run by their numbers; those of async functions with what runs them."""
         self._cancelled: set[int] = set()
@@ -118,23 +122,50 @@ class Runner:
             self._ended = True
             return
         for found in self._reader.push(chunk):
-            if isinstance(found, frames.Run):
+            if not isinstance(found, frames.Cancel):
                 self._runs.append(found)
-            elif found.number in self._running or any(run.number == found.number for run in self._runs):
+            elif found.number in self._running or self._is_waiting(found.number):
                 self._cancelled.add(found.number)
                 task = self._running.get(found.number)
                 if task is not None:
                     task.cancel()
 
-    def _begin(self, run: frames.Run) -> None:
+    def _is_waiting(self, number: int) -> bool:
+        beginning = self._beginning
+        if beginning is not None and beginning.holds(number):
+            return True
+        return any(run.holds(number) for run in self._runs)
+
+    def _begin(self, found: frames.Run | frames.Runs) -> None:
+        if isinstance(found, frames.Run):
+            try:
+                value = parse(found.raw)
+            except MemoryError as error:
+                self._running[found.number] = None
+                self._fail(found.number, error)
+            else:
+                self._start(found.number, value, found)
+            return
+        self._together = True
+        self._beginning = found
+        number = found.first
+        for value in found.values(parse):
+            found.begun += 1
+            if found.begun == found.count:
+                self._beginning = None
+            self._start(number, value, found)
+            if self._interrupted:
+                return
+            number += 1
+
+    def _start(self, number: int, value: object, source: frames.Run | frames.Runs) -> None:
         """Runs a function, or makes the event loop run it if it is async."""
-        number = run.number
         self._running[number] = None
         try:
             if number in self._cancelled:
                 raise Interrupted
             self._in_function = True
-            result: Any = self._call(run)
+            result: Any = self._call(number, value, source)
             self._in_function = False
             # as inspect.isawaitable, which takes longer than many a function
             if type(result) in _PLAIN or not hasattr(result, "__await__"):
@@ -169,33 +200,34 @@ class Runner:
         self._served += 1
         if last or self._interrupted or (self._limited and self._is_spent()):
             self._spent = True
-        answer = frames.answer(kind, number, self._spent, body)
+        outbox = self._outbox
+        if self._together and kind == frames.RESULT and not self._spent:
+            outbox.add_result(number, body)
+        else:
+            outbox.add(frames.answer(kind, number, self._spent, body))
         if self._arrived is not None and self._loop is not None:
             # with those of all that end in this round of the event loop
-            self._outbox.add(answer)
-            self._loop.call_soon(self._outbox.send_answers)
-        elif self._runs:
-            self._outbox.add(answer)
-            self._outbox.send_late()
+            self._loop.call_soon(outbox.send_answers)
+        elif self._runs or self._beginning is not None:
+            outbox.send_late()
         else:
-            self._outbox.send_answers(answer)
+            outbox.send_answers()
         del self._running[number]
         self._cancelled.discard(number)
 
-    def _call(self, run: frames.Run) -> object:
-        work = self._target.find(parse(run.raw))
-        function = work.function
+    def _call(self, number: int, value: object, source: frames.Run | frames.Runs) -> object:
+        work = self._target.find(value)
+        function, args, kwargs = work
         try:
             if function.takes_context:
-                return function.call(*work.args, **work.kwargs, context=self._context_of(run))
-            return function.call(*work.args, **work.kwargs)
+                return function.call(*args, **kwargs, context=self._context_of(number, source))
+            return function.call(*args, **kwargs)
         except TypeError:
             refuse_arguments(work)
             raise
 
-    def _context_of(self, run: frames.Run) -> Context:
-        number = run.number
-        id, attempt, queue, trace = run.about()
+    def _context_of(self, number: int, source: frames.Run | frames.Runs) -> Context:
+        raw, (id, attempt, queue, trace) = source.describe(number)
         traceparent, _, tracestate = trace.partition("\n")
 
         def was_cancelled() -> bool:
@@ -219,7 +251,7 @@ class Runner:
 
         return Context(
             id,
-            run.raw,
+            raw,
             attempt,
             queue,
             traceparent or None,

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import json
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from ..errors import FinalError
 from ..tasks import Task
@@ -26,12 +26,8 @@ class Function(NamedTuple):
     """Of a task that calls it with arguments; ``None`` for a plain function."""
 
 
-class Work(NamedTuple):
-    """A function and its arguments."""
-
-    function: Function
-    args: list[Any] | tuple[Any, ...]
-    kwargs: dict[str, Any]
+Work: TypeAlias = tuple[Function, list[Any] | tuple[Any, ...], dict[str, Any]]
+"""A function and its arguments."""
 
 
 class Target:
@@ -66,6 +62,13 @@ class Target:
         if len(self.named) == 1:
             [self.only] = self.named.values()
 
+    @property
+    def takes_context(self) -> bool:
+        """Whether a function wants to know more than its task."""
+        return any(
+            function.takes_context for function in (self.only, *self.named.values()) if function is not None
+        )
+
     def find(self, value: object) -> Work:
         """What runs a task with this value. Raises ``FinalError`` when nothing does."""
         if isinstance(value, dict):
@@ -75,7 +78,7 @@ class Target:
                 if function is not None:
                     return _work(function, value.get("args", ()), value.get("kwargs", {}))
         if self.only is not None:
-            return Work(self.only, (value,), {})
+            return self.only, (value,), {}
         names = ", ".join(sorted(self.named))
         found = (
             f"task {name!r} is not among them"
@@ -115,7 +118,7 @@ def _work(function: Function, args: object, kwargs: object) -> Work:
         raise FinalError(
             f'the arguments of {function.name} are no arguments: "args" is a list, "kwargs" an object'
         )
-    return Work(function, args, kwargs)
+    return function, args, kwargs
 
 
 def _import(name: str) -> object:
