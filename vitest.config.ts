@@ -24,8 +24,8 @@ const project = (name: string, order: number, more: object = {}): object => ({
 
 /** Those of test/redis that depend most on the server, and need no TLS, which the builds from PyPI lack. */
 const SERVER_TESTS =
-  '{cancel,clock,cluster-*,dead-letters,drain,eviction,failover,queue,reap,result*,sampler,sampler-source,' +
-  'rest,server-troubles,suspects,turn,turn-bytes,turn-fates,turn-trouble,versions,wake,watch,worker-failures,worker-loop}';
+  '{adopt,cancel,clock,cluster-*,dead-letters,drain,eviction,failover,queue,reap,result*,sampler,sampler-source,' +
+  'rest,server-troubles,suspects,turn,turn-bytes,turn-fates,turn-trouble,versions,wake,watch,worker-adoption,worker-failures,worker-loop}';
 
 /** Tests of test/redis on another server than the system's. */
 const newest = (name: 'redis' | 'valkey', order: number): object =>

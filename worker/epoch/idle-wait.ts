@@ -205,11 +205,15 @@ type MoveEnd = 'moved' | 'timeout' | 'unblocked' | 'refused' | 'cut' | 'silent';
 async function moveOnce(state: WaitState): Promise<{ readonly moved: MoveEnd; readonly adopted?: Adopted }> {
   const { blocker, keys, worker } = state;
   const began = performance.now();
+  const { stream } = blocker;
+  // in one packet, so that Redis reads both at once
+  stream.cork();
   const move = blocker.blmove(keys.queue, keys.wake(worker), 'RIGHT', 'LEFT', BLOCK_MS / 1_000);
   const adopting = adopt(blocker, keys, state.known()).catch((error: unknown) => {
     if (isReply(error)) return undefined;
     throw error;
   });
+  stream.uncork();
   // a move that is cut off is neither resent nor rejected by the client: it would be waited for until it must have ended
   const cut = Promise.withResolvers<never>();
   const onClose = (): void => cut.reject(new ConnectionCut('the connection was closed'));
