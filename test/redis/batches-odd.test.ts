@@ -153,6 +153,24 @@ test('no turn counts more parts than a batch has', async () => {
   ]);
 });
 
+test('a part that a plain client pushes once more after its batch has ended does not run again what it had added', async () => {
+  const keys = freshKeys();
+  await using queue = open(keys);
+  const ran: string[] = [];
+  await using _worker = work(keys, ran);
+  const part = '{"id":"a","spawns":[{"n":1},{"n":2}],"batch":{"id":"b","size":1,"then":{"k":1}}}';
+  await redis.lpush(keys.queue, part);
+  await queue.result('b:then');
+  expect(await queue.batch.show('b')).toMatchObject({ state: 'ended', size: 3, succeeded: 3 });
+  await redis.lpush(keys.queue, part);
+  await redis.lpush(keys.queue, '{"id":"last"}');
+  await queue.result('last');
+  await eventually(async () => expect(await redis.hvals(keys.load)).toEqual(['0']));
+  expect(ran.filter((raw) => raw === part)).toHaveLength(2);
+  expect(ran.filter((raw) => raw.includes('"id":"a/0"'))).toHaveLength(1);
+  expect(await redis.llen(keys.queue)).toBe(0);
+});
+
 test('a batch inside of another one that cannot begin leaves no part that would be waited for', async () => {
   const keys = freshKeys();
   await using queue = open(keys);

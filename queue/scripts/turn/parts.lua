@@ -106,10 +106,14 @@ local function parts_of_turn()
         local group = batch_of[at]
         local b = group and batches.read(group.id)
         if not b and group and group.size then b = batches.create(group.id, group.size, group) end
+        -- what a copy of a part adds after the end has ended already, and who follows may be reading its results
+        local fresh = b and b.over and b.declared and batches.unended(b, ids)
         if b and not b.over then
+          fresh = batches.add(b, ids, has_own(spawned.parent, ids) and 'person' or 'task')
+        end
+        if fresh then
           wanted = {}
-          local by = has_own(spawned.parent, ids) and 'person' or 'task'
-          for _, id in ipairs(batches.add(b, ids, by)) do wanted[id] = true end
+          for _, id in ipairs(fresh) do wanted[id] = true end
         end
         for i, raw in ipairs(spawned.raws) do
           if not wanted or wanted[ids[i]] then
