@@ -6,9 +6,11 @@
  * that moment and made by a run of that worker; no run without a delivery; every repeat paid for by an epoch that was
  * ended from outside; no run cut short in a worker that was only asked to stop; nothing left over in internal keys.
  */
-import type { Custody, Fate } from './custody.ts';
+import { checkBatches, type BatchEvidence } from './batch-check.ts';
+import { noFate, type Custody, type Fate } from './custody.ts';
 import type { Run } from './ledger.ts';
 import { ATTEMPTS, type Task } from './tasks.ts';
+import type { Violation } from './violation.ts';
 
 /** One process of a worker, from its start to its end. */
 export interface Life {
@@ -45,6 +47,7 @@ export interface Evidence {
   readonly results: ReadonlyMap<string, string>;
   /** Dead letters: id and attempts. */
   readonly dead: readonly { readonly id: string; readonly attempts: number }[];
+  readonly batches?: BatchEvidence;
   /** What a plain worker popped: ids, with repetition. It knows neither attempts nor failures. */
   readonly plain: readonly string[];
   /** What is left of Millrace's own keys and should not be, in words. */
@@ -53,17 +56,8 @@ export interface Evidence {
   readonly complaints: readonly string[];
 }
 
-export interface Violation {
-  /** `lost`, `twice`, `unheld`, … */
-  readonly kind: string;
-  readonly id?: string;
-  readonly text: string;
-}
-
 /** Faults after which the server does not know what it knew. */
 const FORGETFUL: ReadonlySet<string> = new Set(['forget', 'failover', 'split']);
-
-const noFate: Fate = { pushed: 0, delivered: 0, results: 0, dead: 0, retried: 0, returned: 0 };
 
 export function check(evidence: Evidence): Violation[] {
   return [
@@ -71,6 +65,7 @@ export function check(evidence: Evidence): Violation[] {
     ...writers(evidence),
     ...repeatsPaid(evidence),
     ...cutShort(evidence),
+    ...(evidence.batches ? checkBatches(evidence.batches, evidence) : []),
     ...evidence.leftovers.map((text) => ({ kind: 'left over', text })),
     ...evidence.complaints.map((text) => ({ kind: 'client', text })),
   ];
@@ -177,8 +172,9 @@ function repeatsPaid({ custody, forgotten, runs }: Evidence): Violation[] {
 export function repeats({ custody, runs }: Pick<Evidence, 'custody' | 'runs'>): ReadonlyMap<string, number> {
   const again = new Map<string, number>();
   for (const [id, begun] of countBy(runs, (run) => run.id)) {
-    const { results, dead, retried } = custody.fates.get(id) ?? noFate;
-    if (begun > results + dead + retried) again.set(id, begun - results - dead - retried);
+    const { results, dead, retried, cancelled } = custody.fates.get(id) ?? noFate;
+    const paid = results + dead + retried + cancelled;
+    if (begun > paid) again.set(id, begun - paid);
   }
   return again;
 }
@@ -188,7 +184,7 @@ export function crashOf({ worker, account = 'no account of it' }: Life): string 
 }
 
 /**
- * Whoever is asked to stop finishes what it runs; only who lost its lease drops it, or who was forgotten with it. A run whose
+ * Whoever is asked to stop finishes what it runs; only who lost its lease drops it, or who was forgotten with it, or what was cancelled. A run whose
  * delivery is forgotten may begin after the fault is over: the reply of the server that is gone was on its way.
  */
 function cutShort({ runs, lives, custody, forgotten, faults }: Evidence): Violation[] {
@@ -199,11 +195,15 @@ function cutShort({ runs, lives, custody, forgotten, faults }: Evidence): Violat
   const forgot = ({ worker, id, begun, ended }: Run): boolean =>
     forgotten?.deliveries.has(`${worker} ${id}`) === true ||
     lapses.some(({ from, to }) => begun <= to && (ended?.at ?? Infinity) >= from);
+  const cancelled = ({ id }: Run): boolean => (custody.fates.get(id)?.cancelled ?? 0) > 0;
   for (const life of lives) {
     if (life.end === 'crashed') found.push({ kind: 'crash', text: crashOf(life) });
     if (life.end === 'killed') continue;
     for (const run of byProcess.get(`${life.worker}@${life.pid}`) ?? [])
-      if (!run.ended || (run.ended.how === 'aborted' && !fenced.has(life.worker) && !forgot(run)))
+      if (
+        !run.ended ||
+        (run.ended.how === 'aborted' && !fenced.has(life.worker) && !forgot(run) && !cancelled(run))
+      )
         found.push({
           kind: 'killed busy',
           id: run.id,

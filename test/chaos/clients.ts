@@ -9,14 +9,16 @@ import type { RedisAddress } from '../../queue/connection/connection.ts';
 import type { Durability } from '../../queue/connection/durability.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { openQueue, TaskFailed } from '../../queue/queue.ts';
+import { openBatchClients, type BatchClients } from './batch-clients.ts';
 import { openPlainClient } from './plain-client.ts';
 import type { Round } from './plan.ts';
 import type { Task } from './tasks.ts';
 
 export interface Clients extends AsyncDisposable {
+  readonly batches: BatchClients;
   /** Pushes that failed, or were not confirmed, and were made again. */
   readonly pushedAgain: number;
-  push(wave: Pick<Round, 'tasks' | 'client'>): Promise<void>;
+  push(wave: Pick<Round, 'tasks' | 'client' | 'batches'>): Promise<void>;
   /**
    * Resolves when all that is waited for has come, or `ms` are over; to what was wrong with it. `except`: ids that a server
    * forgot, whose results nobody can expect.
@@ -32,6 +34,8 @@ export interface ClientOptions {
   readonly queues: readonly QueueKeys[];
   /** Ids that a plain worker took: it fails nothing, so their ends are as good as any. */
   readonly plain: readonly string[];
+  /** Folder of the ledger, in which clients of batches let tasks succeed. */
+  readonly ledger: string;
 }
 
 const CHUNK = 200;
@@ -41,13 +45,14 @@ const USUAL_WAVE = 1_500;
 const PLAIN_POLL_MS = 200;
 const PLAIN_MS = 4_000;
 
-export function openClients({ address, durability, queues, plain }: ClientOptions): Clients {
+export function openClients({ address, durability, queues, plain, ledger }: ClientOptions): Clients {
   const durable = durability ? { durability } : {};
   const lanes = queues.map((keys) => ({
     keys,
     queue: openQueue({ redis: address, queue: keys.queue, result: keys.result, ...durable }),
   }));
   const plainClient = openPlainClient(address, durability);
+  const batches = openBatchClients({ address, durability, queues, plainClient, ledger });
   const waits: { readonly id: string; readonly ended: Promise<void> }[] = [];
   const wrong: string[] = [];
   /** Ids that got a result though their tasks fail; that a plain worker took them is known only when it has ended. */
@@ -108,10 +113,12 @@ export function openClients({ address, durability, queues, plain }: ClientOption
   const pause = (ms: number): Promise<void> => delay(ms, undefined, { signal: closing.signal });
 
   return {
+    batches,
     get pushedAgain() {
       return pushedAgain;
     },
-    push: async ({ tasks, client }) => {
+    push: async ({ tasks, client, batches: begun }) => {
+      for (const plan of begun) batches.begin(plan);
       for (let from = 0; from < tasks.length; from += CHUNK)
         await pushPart(tasks.slice(from, from + CHUNK), client);
       const oneIn = Math.max(WAIT_FOR_ONE_IN, Math.ceil((WAIT_FOR_ONE_IN * tasks.length) / USUAL_WAVE));
@@ -134,6 +141,7 @@ export function openClients({ address, durability, queues, plain }: ClientOption
     },
     [Symbol.asyncDispose]: async () => {
       closing.abort();
+      await batches[Symbol.asyncDispose]();
       await Promise.all([...lanes.map(({ queue }) => queue.close()), plainClient[Symbol.asyncDispose]()]);
       await Promise.all(waits.map(({ ended }) => ended));
     },
@@ -145,22 +153,22 @@ const copiesOf = ({ raw, copies }: Task): string[] => Array.from({ length: copie
 /** What a plain worker writes for each task. */
 export const PLAIN_RESULT = 'by a plain worker';
 
-/** A worker as people write it in five lines: takes `count` tasks, one by one, for a while at most. Returns their ids. */
+/** A worker as people write it in five lines: takes `count` tasks, one by one, for a while at most. Returns them. */
 export async function runPlainWorker(
   redis: Redis,
   keys: QueueKeys,
   count: number,
   idOf: (raw: string) => string,
-): Promise<string[]> {
-  const ids: string[] = [];
+): Promise<{ readonly id: string; readonly raw: string }[]> {
+  const taken: { readonly id: string; readonly raw: string }[] = [];
   const until = performance.now() + PLAIN_MS;
-  while (ids.length < count && performance.now() < until) {
+  while (taken.length < count && performance.now() < until) {
     const popped = await redis.brpop(keys.queue, 1);
     if (popped === null) continue;
     const [, raw] = popped;
     const id = idOf(raw);
-    ids.push(id);
+    taken.push({ id, raw });
     await redis.hset(keys.result, id, PLAIN_RESULT);
   }
-  return ids;
+  return taken;
 }

@@ -18,16 +18,28 @@ export interface Write {
 
 /** What became of the tasks of one id. */
 export interface Fate {
-  /** Pushed by clients. */
+  /** Pushed by clients; and the first time by a worker, as what follows a batch and what its parts add. */
   pushed: number;
   delivered: number;
   /** Settled by the worker that held them. */
   results: number;
   dead: number;
   retried: number;
+  /** Given up for good without an end, as it was cancelled. */
+  cancelled: number;
   /** Put back into the list: handed back, or taken from a worker that was lost. */
   returned: number;
 }
+
+export const noFate: Readonly<Fate> = {
+  pushed: 0,
+  delivered: 0,
+  results: 0,
+  dead: 0,
+  retried: 0,
+  cancelled: 0,
+  returned: 0,
+};
 
 export interface Custody {
   readonly fates: ReadonlyMap<string, Fate>;
@@ -64,7 +76,7 @@ export function readCustody(history: readonly Transaction[], keys: QueueKeys): C
   const fate = (id: string): Fate => {
     const known = fates.get(id);
     if (known) return known;
-    const fresh: Fate = { pushed: 0, delivered: 0, results: 0, dead: 0, retried: 0, returned: 0 };
+    const fresh: Fate = { ...noFate };
     fates.set(id, fresh);
     return fresh;
   };
@@ -83,6 +95,7 @@ export function readCustody(history: readonly Transaction[], keys: QueueKeys): C
     const mine = holdings(worker);
     const given: string[] = [];
     const kept = { results: [] as Write[], dead: [] as string[], retried: [] as string[] };
+    const back: string[] = [];
     let fenced = false;
     const giveUp = (receipts: readonly string[]): void => {
       for (const receipt of receipts) {
@@ -107,6 +120,14 @@ export function readCustody(history: readonly Transaction[], keys: QueueKeys): C
         kept.dead.push(...args.map((entry) => idOf(parseDead(bytes(entry)).raw.toString('latin1'))));
       else if (key === keys.delayed && name === 'ZADD')
         for (let i = 1; i < args.length; i += 2) kept.retried.push(delayedId(args[i] ?? ''));
+      else if (key === keys.queue && (name === 'LPUSH' || name === 'RPUSH'))
+        for (const id of args.map(idOf)) {
+          const { pushed, delivered } = fate(id);
+          if (pushed + delivered > 0) back.push(id);
+          else fate(id).pushed++;
+        }
+      else if (key === keys.suspects && (name === 'LPUSH' || name === 'RPUSH'))
+        back.push(...args.map((entry) => idOf(entry.slice(entry.indexOf('|') + 1))));
       else if (key === keys.worker(worker) && name === 'HSET' && args.includes('lost')) fenced = true;
       if ((name === 'DEL' || name === 'UNLINK') && [key, ...args].includes(keys.inflight(worker)))
         giveUp([...mine.keys()]);
@@ -119,7 +140,7 @@ export function readCustody(history: readonly Transaction[], keys: QueueKeys): C
     }
     for (const id of kept.dead) if (take(given, id)) fate(id).dead++;
     for (const id of kept.retried) if (take(given, id)) fate(id).retried++;
-    for (const id of given) fate(id).returned++;
+    for (const id of given) fate(id)[fenced || take(back, id) ? 'returned' : 'cancelled']++;
   }
   return { fates, deliveries, writes, unheld, fences };
 }

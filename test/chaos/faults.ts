@@ -28,6 +28,8 @@ export interface Scene {
   readonly controllerProxy: TcpProxy;
   /** Ids that a plain worker took. */
   readonly plain: string[];
+  /** And the tasks themselves. */
+  readonly plainTasks: string[];
 }
 
 export interface Striker {
@@ -144,8 +146,9 @@ export function createStriker(scene: Scene): Striker {
       case 'plain-worker': {
         const idOf = (raw: string): string => parseTask(Buffer.from(raw)).id.toString();
         const [keys] = scene.queues as readonly [QueueKeys];
-        const ids = await oneAtATime(() => runPlainWorker(redis, keys, fault.tasks, idOf));
-        scene.plain.push(...ids);
+        const taken = await oneAtATime(() => runPlainWorker(redis, keys, fault.tasks, idOf));
+        scene.plain.push(...taken.map(({ id }) => id));
+        scene.plainTasks.push(...taken.map(({ raw }) => raw));
         break;
       }
     }

@@ -100,6 +100,7 @@ export function createFleet(options: FleetOptions): Fleet {
     const { file, args, env } = workerProgram({ ...options.settings, module: HANDLER, redis }, name, {
       PATH: process.env['PATH'],
       CHAOS_LEDGER: options.ledger,
+      CHAOS_REDIS: JSON.stringify(redis),
     });
     const lease = formatDuration(options.leaseMs);
     const child = spawn(file, args, {

@@ -63,7 +63,7 @@ export async function runKindChaos(
   const keys = queueKeys(POOL, `${POOL}:result`);
   const url = `redis://${cluster.place.node}:${REDIS_NODE_PORT}`;
   await using queue = openQueue({ redis: url, queue: keys.queue, result: keys.result });
-  const clients = stack.use(openClients({ address: { url }, queues: [keys], plain: [] }));
+  const clients = stack.use(openClients({ address: { url }, queues: [keys], plain: [], ledger: local }));
   await cluster.applyYaml(poolManifest(release, `${folder}/ledger`));
   const broken = new AbortController();
   const limit = AbortSignal.any([signal, AbortSignal.timeout(limitMs), broken.signal]);

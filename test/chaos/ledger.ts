@@ -3,7 +3,7 @@
  * own, one line when a run begins and one when it ends, in one `write` each: what was written before a SIGKILL is there.
  * In a container every process is number 1, so there the time of its start tells processes apart.
  */
-import { openSync, writeFileSync, writeSync } from 'node:fs';
+import { existsSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -54,7 +54,17 @@ export function isFirst(folder: string, name: string): boolean {
   }
 }
 
-const MARK = '.first-';
+/** Lets the task succeed that was told to fail until then. */
+export function allow(folder: string, id: string): void {
+  writeFileSync(join(folder, allowed(id)), '');
+}
+
+export function isAllowed(folder: string, id: string): boolean {
+  return existsSync(join(folder, allowed(id)));
+}
+
+const MARK = '.mark-';
+const allowed = (id: string): string => `${MARK}allowed-${encodeURIComponent(id)}`;
 
 /** All runs in `folder`, by the time at which they began. */
 export async function readLedger(folder: string): Promise<Run[]> {

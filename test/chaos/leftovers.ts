@@ -7,7 +7,6 @@ import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { RedisOf } from '../../queue/location.ts';
 import { eventually } from '../support/eventually.ts';
-import type { Task } from './tasks.ts';
 
 /** A grave lasts twice as long as a blocking move may, which is 5 s. */
 const GRAVES_MS = 20_000;
@@ -41,7 +40,9 @@ async function look(redis: Redis, keys: QueueKeys, past: ReadonlySet<string>): P
   for (const key of await redis.keys(`${base.replaceAll(/[[\]*?\\]/g, String.raw`\$&`)}*`)) {
     const name = key.slice(base.length);
     // counters, and what failed for good until its time is over, are meant to stay
-    if (['stats', 'dead', 'errors', 'expiry'].includes(name)) continue;
+    if (['stats', 'dead', 'errors', 'expiry', 'batches'].includes(name)) continue;
+    // those that only an open batch has are judged with it
+    if (/^batch(-\w+)?:/.test(name)) continue;
     if ((await redis.pttl(key)) > 0) continue;
     if (name === 'history' && (await redis.hkeys(key)).every((field) => past.has(field))) continue;
     const holds = name === 'workers' ? `, with ${(await redis.zrange(key, '0', '-1')).join(', ')}` : '';
@@ -53,9 +54,8 @@ async function look(redis: Redis, keys: QueueKeys, past: ReadonlySet<string>): P
 }
 
 /** Fields of the history for what plain workers took: they do not know that a task has a past, and leave it there. */
-export function pastOf(tasks: readonly Task[], plain: readonly string[]): ReadonlySet<string> {
-  const taken = new Set(plain);
+export function pastOf(plain: readonly string[]): ReadonlySet<string> {
   const digest = (raw: string): string =>
     raw.length <= 40 ? `=${raw}` : `#${createHash('sha1').update(raw).digest('hex')}`;
-  return new Set(tasks.filter(({ id }) => taken.has(id)).map(({ raw }) => digest(raw)));
+  return new Set(plain.map(digest));
 }

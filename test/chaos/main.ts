@@ -18,6 +18,7 @@ import { runTakeovers } from './takeover-run.ts';
 interface Flags {
   readonly seed: number;
   readonly tasks?: number;
+  readonly batches?: number;
   readonly workers: number;
   readonly limit?: number;
   readonly json?: boolean;
@@ -45,6 +46,11 @@ async function main(): Promise<void> {
         .default(Math.floor(Math.random() * 1e6), 'random'),
     )
     .option('--tasks <n>', 'number of tasks (default: 100000, or 8000 with --kind)', integer(1, 10_000_000))
+    .option(
+      '--batches <parts>',
+      'number of tasks that come in batches besides, without --kind (default: 15% of --tasks)',
+      integer(0, 10_000_000),
+    )
     .option('--workers <n>', 'maximum number of workers', integer(1, 200), 6)
     .option('--limit <duration>', 'give up after this long (default: 2 minutes and 10 ms per task)', duration)
     .option(
@@ -110,7 +116,7 @@ async function main(): Promise<void> {
       return [figuresOf(plan, inKind), inKind];
     }
     if (sentinel || cluster) {
-      const plan = createTakeoverPlan(cluster ? 'cluster' : 'sentinel', seed, tasks, every);
+      const plan = createTakeoverPlan(cluster ? 'cluster' : 'sentinel', seed, tasks, every, flags.batches);
       const withTakeovers = await runTakeovers({
         ...options,
         plan,
@@ -119,7 +125,7 @@ async function main(): Promise<void> {
       });
       return [takeoverFigures(plan, withTakeovers), withTakeovers];
     }
-    const plan = createPlan(seed, tasks);
+    const plan = createPlan(seed, tasks, flags.batches);
     const local = await runChaos({ ...options, plan, workers });
     return [figuresOf(plan, local), local];
   }

@@ -6,6 +6,7 @@
  * the next round begins when all of them have struck and little of the wave is left; sometimes only when nothing is
  * left, so that the pool scales in. Faults are dealt from a deck that holds every kind, so that each run has them all.
  */
+import { drawBatches, usualParts, type BatchPlan } from './batch-plan.ts';
 import { createRandom, type Random } from './random.ts';
 import { drawTasks, type Task } from './tasks.ts';
 
@@ -64,6 +65,8 @@ export type WorkerFault = Extract<Fault, { kind: 'kill' | 'pause' | 'evict' }>;
 export interface Round<F = Fault> {
   readonly tasks: readonly Task[];
   readonly client: 'library' | 'plain';
+  /** Begun together with the wave. */
+  readonly batches: readonly BatchPlan[];
   /** After the wave was pushed, or after the first of it, ms; in order. */
   readonly faults: readonly { readonly afterMs: number; readonly fault: F }[];
   /** The next round begins when no more than this is left of the tasks pushed. */
@@ -76,6 +79,7 @@ export interface Plan {
   readonly seed: number;
   readonly leaseMs: number;
   readonly tasks: readonly Task[];
+  readonly batches: readonly BatchPlan[];
   readonly rounds: readonly Round[];
 }
 
@@ -89,13 +93,15 @@ const FAULTS_WITHIN_MS = 1_500;
 /** The share of tasks in the lower of the two queues. */
 export const LOW = 0.3;
 
-export function createPlan(seed: number, count: number): Plan {
+/** `parts`: of batches, all together. */
+export function createPlan(seed: number, count: number, parts = usualParts(count)): Plan {
   const queues = createRandom(seed, 'queues');
   const tasks = drawTasks(seed, count, () => (queues.chance(LOW) ? 1 : 0));
   const random = createRandom(seed, 'faults');
   const faults = { count: FAULTS_A_ROUND, withinMs: FAULTS_WITHIN_MS };
-  const rounds = drawRounds(seed, tasks, faults, createDealer(random, cards(random, LEASE_MS)));
-  return { seed, leaseMs: LEASE_MS, tasks, rounds };
+  const batches = drawBatches(seed, parts);
+  const rounds = drawRounds(seed, tasks, faults, createDealer(random, cards(random, LEASE_MS)), batches);
+  return { seed, leaseMs: LEASE_MS, tasks, batches, rounds };
 }
 
 /** What a round is made of. */
@@ -107,17 +113,19 @@ export interface RoundShape {
   readonly withinMs: number;
 }
 
-/** Cuts tasks into waves, and deals faults to each. */
+/** Cuts tasks into waves, and deals faults and batches to each. */
 export function drawRounds<F>(
   seed: number,
   tasks: readonly Task[],
   { wave: most = 1_500, count: faults, withinMs }: RoundShape,
   deal: () => F,
+  batches: readonly BatchPlan[] = [],
 ): Round<F>[] {
   const random = createRandom(seed, 'rounds');
   const count = tasks.length;
   const size = Math.ceil(count / Math.min(Math.max(8, Math.round(count / most)), count));
   const rounds: Round<F>[] = [];
+  const number = Math.ceil(count / size);
   for (let from = 0; from < count; from += size) {
     const wave = tasks.slice(from, from + size);
     const times = Array.from({ length: faults }, () => random.int(50, withinMs));
@@ -125,6 +133,7 @@ export function drawRounds<F>(
     rounds.push({
       tasks: wave,
       client: random.pick(['library', 'plain']),
+      batches: batches.filter((_, i) => i % number === rounds.length),
       faults: times.toSorted((a, b) => a - b).map((afterMs) => ({ afterMs, fault: deal() })),
       leave: calm ? 0 : Math.floor(wave.length * random.real() * 0.3),
       restMs: calm ? random.int(1_500, 3_000) : 0,

@@ -1,7 +1,10 @@
 /** What a run says in the end: figures, and for each violation what is known of its task. Pure. */
-import { recoveryTimes, repeats, unprovoked, type DoneFault, type Violation } from './check.ts';
+import { batchFigures } from './batch-check.ts';
+import { recoveryTimes, repeats, unprovoked, type DoneFault } from './check.ts';
+import { noFate } from './custody.ts';
 import type { Plan } from './plan.ts';
 import type { Outcome } from './run.ts';
+import type { Violation } from './violation.ts';
 
 export interface Figures {
   readonly seed: number;
@@ -27,6 +30,7 @@ export interface Figures {
   readonly repeatsMost: number;
   /** From the death of a process to the next run of a task that it was running, ms; by kind of the fault. */
   readonly recoveryMs: Readonly<Record<string, { count: number; p50: number; p99: number }>>;
+  readonly batches: Readonly<Record<string, number>>;
   readonly violations: number;
 }
 
@@ -35,11 +39,12 @@ export function figuresOf(
   { evidence, tookMs, scaled, violations }: Outcome,
 ): Figures {
   const { custody, faults, plain, lives } = evidence;
-  const fates = [...custody.fates.values()];
-  const pushesForgotten = [...(evidence.forgotten?.fates.values() ?? [])].reduce(
-    (total, { pushed }) => total + pushed,
+  const fates = plan.tasks.map(({ id }) => custody.fates.get(id) ?? noFate);
+  const pushesForgotten = plan.tasks.reduce(
+    (total, { id }) => total + (evidence.forgotten?.fates.get(id)?.pushed ?? 0),
     0,
   );
+  const ids = new Set(plan.tasks.map(({ id }) => id));
   const sum = (of: (fate: (typeof fates)[number]) => number): number =>
     fates.reduce((total, fate) => total + of(fate), 0);
   const again = [...repeats(evidence).values()];
@@ -60,7 +65,7 @@ export function figuresOf(
     results: sum((fate) => fate.results),
     dead: sum((fate) => fate.dead),
     retried: sum((fate) => fate.retried),
-    takenByPlainWorkers: plain.length,
+    takenByPlainWorkers: plain.filter((id) => ids.has(id)).length,
     pushedAgain: sum((fate) => fate.pushed) + pushesForgotten - planned,
     pushesForgotten,
     fences: custody.fences.length,
@@ -68,13 +73,16 @@ export function figuresOf(
     repeats: again.reduce((total, times) => total + times, 0),
     repeatsMost: Math.max(0, ...again),
     recoveryMs: Object.fromEntries(recovery),
+    batches: evidence.batches ? batchFigures(evidence.batches) : {},
     violations: violations.length,
   };
 }
 
 /** Figures as lines for a person. */
-export function figuresText(figures: Pick<Figures, 'faults'> & Partial<Pick<Figures, 'recoveryMs'>>): string {
-  const { faults, recoveryMs = {}, ...rest } = figures;
+export function figuresText(
+  figures: Pick<Figures, 'faults' | 'batches'> & Partial<Pick<Figures, 'recoveryMs'>>,
+): string {
+  const { faults, batches, recoveryMs = {}, ...rest } = figures;
   const kinds = Object.entries(faults).map(([kind, count]) => `${count} ${kind}`);
   return [
     ...Object.entries(rest).map(([name, value]) => `${name.padEnd(20)} ${String(value)}`),
@@ -82,6 +90,9 @@ export function figuresText(figures: Pick<Figures, 'faults'> & Partial<Pick<Figu
       ([kind, { count, p50, p99 }]) =>
         `recovery             after ${kind}: p50 ${p50} ms, p99 ${p99} ms of ${count} runs`,
     ),
+    `batches              ${Object.entries(batches)
+      .map(([name, count]) => `${count} ${name}`)
+      .join(', ')}`,
     `faults               ${kinds.join(', ')}`,
     '',
   ].join('\n');
@@ -111,7 +122,7 @@ function story({ kind, id, text }: Violation, { runs, faults, custody, tasks }: 
   const lines = [`${kind}: ${id === undefined ? '' : `${id}: `}${text}`];
   if (id === undefined) return lines;
   const task = tasks.find((planned) => planned.id === id);
-  lines.push(`  task ${task?.raw.slice(0, 120)} × ${task?.copies}`);
+  if (task) lines.push(`  task ${task.raw.slice(0, 120)} × ${task.copies}`);
   if (custody) lines.push(`  fate ${JSON.stringify(custody.fates.get(id))}`);
   for (const run of runs.filter((one) => one.id === id)) {
     const end = run.ended ? `${run.ended.how} after ${run.ended.at - run.begun} ms` : 'never ended';

@@ -33,7 +33,7 @@ export interface Stage<F> {
 const LOOK_MS = 50;
 const SAY_MS = 2_000;
 
-/** Resolves to all faults when every round was played and every task is settled, or at the limit. */
+/** Resolves to all faults when every round was played, and every batch is over and every task settled, or at the limit. */
 export async function playRounds<F>(rounds: readonly Round<F>[], stage: Stage<F>): Promise<DoneFault[]> {
   const { clients, limit } = stage;
   const striking: Promise<DoneFault>[] = [];
@@ -53,6 +53,10 @@ export async function playRounds<F>(rounds: readonly Round<F>[], stage: Stage<F>
       await delay(round.restMs);
     }
     const faults = await Promise.all(striking);
+    do {
+      await board.until(0);
+      await delay(LOOK_MS);
+    } while (!limit.aborted && !clients.batches.areOver());
     await board.until(0);
     return faults;
   } finally {

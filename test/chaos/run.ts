@@ -13,7 +13,8 @@ import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';
-import { check, type Evidence, type Violation } from './check.ts';
+import { readBatches } from './batch-records.ts';
+import { check, type Evidence } from './check.ts';
 import { openClients } from './clients.ts';
 import { createController } from './controller.ts';
 import { readAllCustody } from './custody.ts';
@@ -25,6 +26,7 @@ import type { Plan } from './plan.ts';
 import { startPrimary } from './primary.ts';
 import { playRounds } from './rounds.ts';
 import { ATTEMPTS } from './tasks.ts';
+import type { Violation } from './violation.ts';
 
 export interface RunOptions {
   readonly plan: Plan;
@@ -71,8 +73,9 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
   const clientProxy = stack.use(await startTcpProxy(primary.port));
   const controllerProxy = stack.use(await startTcpProxy(primary.port));
   const plain: string[] = [];
+  const plainTasks: string[] = [];
   const address = { url: `redis://127.0.0.1:${clientProxy.port}` };
-  const clients = stack.use(openClients({ address, queues, plain }));
+  const clients = stack.use(openClients({ address, queues, plain, ledger }));
   const controller = stack.use(
     createController({
       address: { url: `redis://127.0.0.1:${controllerProxy.port}` },
@@ -101,7 +104,17 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
       onGone: (worker) => controller.gone(worker),
     }),
   );
-  const scene = { primary, redis, queues, fleet, controller, clientProxy, controllerProxy, plain };
+  const scene = {
+    primary,
+    redis,
+    queues,
+    fleet,
+    controller,
+    clientProxy,
+    controllerProxy,
+    plain,
+    plainTasks,
+  };
   const broken = new AbortController();
   const limit = AbortSignal.any([signal, AbortSignal.timeout(limitMs), broken.signal]);
 
@@ -125,9 +138,10 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
   const complaints = await clients.complaints(limit.aborted ? 0 : CLIENT_PATIENCE_MS, unpushed);
   progress(`all tasks settled: ${limit.aborted ? 'no' : 'yes'}; waiting for graves to be swept`);
   await fleet.stop();
-  const past = pastOf(plan.tasks, plain);
+  const past = pastOf(plainTasks);
   const left = await leftovers(redisOf, queues, past, limit.aborted ? 0 : undefined);
   await controller.kill();
+  const batches = await readBatches(redisOf, queues, clients.batches.tries);
   const results = await redis.hgetall(keys.result);
   const dead = (await Promise.all(queues.map((queue) => readDeadLetters(redis, queue, 1_000_000)))).flat();
   await primary.server.terminate();
@@ -139,6 +153,7 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
     runs: await readLedger(ledger),
     lives: fleet.lives,
     faults,
+    batches,
     results: new Map(Object.entries(results)),
     dead: dead.map(({ id, raw, attempts }) => ({ id: id ?? raw.toString(), attempts })),
     plain,

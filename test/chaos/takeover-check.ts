@@ -6,16 +6,19 @@
  * result is what a run of that task returned. A task that was pushed again, or whose end no replica had, may run more than once: that is
  * counted. Pure.
  */
-import type { DoneFault, Life, Violation } from './check.ts';
+import { checkBatches, idsOf, type BatchEvidence } from './batch-check.ts';
+import type { DoneFault, Life } from './check.ts';
 import { crashOf, runOf } from './check.ts';
 import type { Run } from './ledger.ts';
 import type { Task } from './tasks.ts';
+import type { Violation } from './violation.ts';
 
 export interface TakeoverEvidence {
   readonly tasks: readonly Task[];
   readonly runs: readonly Run[];
   readonly lives: readonly Life[];
   readonly faults: readonly DoneFault[];
+  readonly batches: BatchEvidence;
   /** The result hash. */
   readonly results: ReadonlyMap<string, string>;
   /** Ids of the dead letters, with repetition. */
@@ -32,6 +35,7 @@ export function checkTakeovers(evidence: TakeoverEvidence): Violation[] {
     ...ends(evidence),
     ...wrongResults(evidence),
     ...cutShort(evidence),
+    ...checkBatches(evidence.batches, evidence),
     ...evidence.leftovers.map((text) => ({ kind: 'left over', text })),
   ];
 }
@@ -51,9 +55,9 @@ function ends({ tasks, results, dead }: TakeoverEvidence): Violation[] {
   return found;
 }
 
-function wrongResults({ tasks, runs, results }: TakeoverEvidence): Violation[] {
+function wrongResults({ tasks, batches, runs, results }: TakeoverEvidence): Violation[] {
   const byName = new Map(runs.map((run) => [run.name, run]));
-  const ids = new Set(tasks.map(({ id }) => id));
+  const ids = new Set([...tasks.map(({ id }) => id), ...idsOf(batches)]);
   const found: Violation[] = [];
   for (const [id, value] of results) {
     const name = runOf(value);

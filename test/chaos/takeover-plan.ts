@@ -2,6 +2,7 @@
  * What a run with Sentinel or on a Redis Cluster does, drawn from its seed as in `plan.ts`: the tasks, rounds and faults of workers
  * that a run on one server has, and beside them replicas that take over from their primaries, one after the other. Pure.
  */
+import { drawBatches, usualParts } from './batch-plan.ts';
 import {
   createDealer,
   drawRounds,
@@ -61,7 +62,14 @@ const ROUND: RoundShape = { wave: 8_000, count: 10, withinMs: 12_000 };
 /** Of a worker: what one turn settles shares one wait for the replica. */
 const CONCURRENCY = 32;
 
-export function createTakeoverPlan(kind: Kind, seed: number, count: number, everyMs: number): TakeoverPlan {
+/** `parts`: of batches, all together. */
+export function createTakeoverPlan(
+  kind: Kind,
+  seed: number,
+  count: number,
+  everyMs: number,
+  parts = usualParts(count),
+): TakeoverPlan {
   const queues = createRandom(seed, 'queues');
   const tasks = drawTasks(seed, count, () => (queues.chance(LOW) ? 1 : 0));
   const random = createRandom(seed, 'faults');
@@ -72,7 +80,8 @@ export function createTakeoverPlan(kind: Kind, seed: number, count: number, ever
     () => ({ kind: 'controller-kill', downMs: random.int(0, 500) }),
     () => ({ kind: 'controller-kill', downMs: random.int(500, 3_000) }),
   ];
-  const rounds = drawRounds(seed, tasks, ROUND, createDealer(random, cards));
+  const batches = drawBatches(seed, parts);
+  const rounds = drawRounds(seed, tasks, ROUND, createDealer(random, cards), batches);
   const which = createRandom(seed, 'takeovers');
   const takeovers = createDealer<Takeover>(which, [
     () => ({ how: 'ordered', which: which.real() }),

@@ -1,4 +1,5 @@
 /** What a run with takeovers says in the end. Pure. */
+import { batchFigures } from './batch-check.ts';
 import { countKinds } from './report.ts';
 import { takeoverRepeats } from './takeover-check.ts';
 import type { TakeoverPlan } from './takeover-plan.ts';
@@ -22,6 +23,7 @@ export interface TakeoverFigures {
   /** Runs beyond the attempts that tasks take; most of tasks that were pushed again. */
   readonly repeats: number;
   readonly repeatsMost: number;
+  readonly batches: Readonly<Record<string, number>>;
   readonly violations: number;
 }
 
@@ -42,11 +44,12 @@ export function takeoverFigures(
     scaledDown: scaled.down,
     takeovers: evidence.faults.filter(({ kind: fault }) => fault.startsWith('takeover')).length,
     faults: countKinds(evidence.faults),
-    results: evidence.results.size,
+    results: evidence.tasks.filter(({ id }) => evidence.results.has(id)).length,
     dead: evidence.dead.length,
     pushedAgain,
     repeats: again.reduce((total, times) => total + times, 0),
     repeatsMost: again.reduce((most, times) => Math.max(most, times), 0),
+    batches: batchFigures(evidence.batches),
     violations: violations.length,
   };
 }

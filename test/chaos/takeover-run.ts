@@ -14,7 +14,8 @@ import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { locationOf } from '../../queue/location.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { patient } from '../support/eventually.ts';
-import type { DoneFault, Violation } from './check.ts';
+import { readBatches } from './batch-records.ts';
+import type { DoneFault } from './check.ts';
 import { openClients } from './clients.ts';
 import { createController, type Controller } from './controller.ts';
 import { strikeWorkers } from './fleet-faults.ts';
@@ -27,6 +28,7 @@ import { startServers, type Servers } from './servers.ts';
 import { checkTakeovers, type TakeoverEvidence } from './takeover-check.ts';
 import type { ServerFault, TakeoverPlan } from './takeover-plan.ts';
 import type { Task } from './tasks.ts';
+import type { Violation } from './violation.ts';
 
 export interface TakeoverOutcome {
   readonly violations: readonly Violation[];
@@ -73,7 +75,7 @@ export async function runTakeovers(options: TakeoverRunOptions): Promise<Takeove
   const redisOf = ({ queue }: QueueKeys): Redis => connections.get(queue) as Redis;
   const { results: apart } = locationOf(address, first);
   const resultRedis = open(apart?.address ?? address);
-  const clients = stack.use(openClients({ address, durability: DURABILITY, queues, plain: [] }));
+  const clients = stack.use(openClients({ address, durability: DURABILITY, queues, plain: [], ledger }));
   const controller = stack.use(
     createController({ address, queues, maxReplicas: workers, fleet: () => fleet }),
   );
@@ -133,6 +135,7 @@ export async function runTakeovers(options: TakeoverRunOptions): Promise<Takeove
     runs: await readLedger(ledger),
     lives: fleet.lives,
     faults: [...struck, ...takeovers.done],
+    batches: await readBatches(redisOf, queues, clients.batches.tries),
     results: new Map(Object.entries(await resultRedis.hgetall(first.result))),
     dead: letters.flat().map(({ id, raw }) => id ?? raw.toString()),
     leftovers: left,

@@ -15,6 +15,12 @@ export interface Order {
   readonly pad?: string;
   /** Take all memory at the first try, so that the container is killed for it. */
   readonly hog?: boolean;
+  /** Fail for good until its client allows it to succeed; see ledger.ts. */
+  readonly forbidden?: boolean;
+  /** Add these tasks; their ids come from the library. */
+  readonly spawn?: readonly Omit<Order, 'id'>[];
+  /** It follows a batch: count the results of its parts. */
+  readonly joins?: boolean;
 }
 
 export interface Task {

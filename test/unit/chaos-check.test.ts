@@ -4,7 +4,7 @@ import type { Transaction } from '../chaos/aof.ts';
 import { inCommon } from '../chaos/primary.ts';
 import { parseAof } from '../chaos/aof.ts';
 import { check, recoveryTimes, repeats, type Evidence, type Life } from '../chaos/check.ts';
-import { readCustody } from '../chaos/custody.ts';
+import { noFate, readCustody } from '../chaos/custody.ts';
 import { parseLedger, type Run } from '../chaos/ledger.ts';
 import type { Task } from '../chaos/tasks.ts';
 import { queueKeys } from '../../queue/keys.ts';
@@ -154,6 +154,24 @@ test.each<[string, Story]>([
   ['repeat', { ...clean, ledger: `${clean.ledger}30 begin 2 1 a\n40 end 2 ok\n`, more: forgot(push) }],
 ])('%s is found beside what a server forgot', (kind, story) => {
   expect(kinds(story)).toContain(kind);
+});
+
+test('what a turn adds counts as pushed once, and what it gives up without an end as cancelled', () => {
+  const spawns = [
+    ...settle('1-1', 'w1@9#1'),
+    ['LPUSH', 'q', 'b'],
+    ['RPOP', 'q', '1'],
+    ['HSET', inflight, '1-2', 'b'],
+  ];
+  const cancels = [
+    ['HDEL', inflight, '1-2'],
+    ['HSET', worker, 'turn', '3'],
+  ];
+  const custody = readCustody(parseAof(aof([push, take('1-1'), spawns, cancels])), keys);
+  expect(custody.fates.get('b')).toEqual({ ...noFate, pushed: 1, delivered: 1, cancelled: 1 });
+  const back = [...cancels, ['RPUSH', 'q', 'b']];
+  const again = readCustody(parseAof(aof([push, take('1-1'), spawns, back])), keys);
+  expect(again.fates.get('b')).toEqual({ ...noFate, pushed: 1, delivered: 1, returned: 1 });
 });
 
 test('what a plain worker took is its own', () => {

@@ -10,11 +10,15 @@ test('the same seed makes the same plan, another seed another one', () => {
   expect(createPlan(7, 5_000)).not.toEqual(createPlan(8, 5_000));
 });
 
-test.each([1, 10, 3_000, 100_000])('%i tasks are all pushed, each in one round', (count) => {
-  const { tasks, rounds } = createPlan(3, count);
-  expect(tasks).toHaveLength(count);
-  expect(rounds.flatMap((round) => round.tasks)).toEqual(tasks);
-});
+test.each([1, 10, 3_000, 100_000])(
+  '%i tasks and their batches are all pushed, each in one round',
+  (count) => {
+    const { tasks, rounds, batches } = createPlan(3, count);
+    expect(tasks).toHaveLength(count);
+    expect(new Set(rounds.flatMap((round) => round.batches))).toEqual(new Set(batches));
+    expect(rounds.flatMap((round) => round.tasks)).toEqual(tasks);
+  },
+);
 
 test('ids are unique, both queues get some, and every kind of task is there', () => {
   const { tasks } = createPlan(3, 20_000);

@@ -27,6 +27,7 @@ const clean: TakeoverEvidence = {
   faults: [],
   results: new Map([['a', '{"run":"w1@9#1"}']]),
   dead: ['bad'],
+  batches: { tries: [], records: new Map() },
   leftovers: [],
   complaints: [],
 };
