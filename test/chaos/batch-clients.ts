@@ -16,8 +16,8 @@ import type { PlainClient } from './plain-client.ts';
 export interface BatchClients extends AsyncDisposable {
   readonly tries: readonly BatchTry[];
   begin(plan: BatchPlan): void;
-  /** Whether all that were begun are over. */
-  areOver(): boolean;
+  /** Whether all that were begun are over, and Redis has not forgotten it since; asked again when it is not so. */
+  areOver(): Promise<boolean>;
 }
 
 export interface BatchClientOptions {
@@ -68,20 +68,35 @@ export function openBatchClients(options: BatchClientOptions): BatchClients {
     return undefined;
   }
 
-  async function live(plan: BatchPlan): Promise<void> {
+  /** `one`: it was begun before, and Redis may have forgotten since that it was over. */
+  async function live(plan: BatchPlan, one?: BatchTry): Promise<void> {
     const lane = lanes[plan.queue] as Lane;
-    for (let number = 0; !closing.signal.aborted; number++) {
-      const id = number === 0 ? plan.id : `${plan.id}~${number}`;
-      const one: BatchTry = { plan, id, cancelled: false, abandoned: undefined, pushedAgain: 0 };
-      tries.push(one);
-      const cancelling = cancelLater(lane, one);
-      one.abandoned = await (plan.client === 'plain' ? pushPlain(lane, one) : pushBatch(lane, one));
-      one.abandoned ??= await follow(lane, one);
-      await cancelling;
-      if (one.abandoned === undefined) return;
-      await insist(() => lane.queue.batch.cancel(id));
-      await follow(lane, one);
+    if (one && (await endOf(lane, one))) return;
+    while (!closing.signal.aborted) {
+      const next = await tryAgain(lane, plan);
+      if (await endOf(lane, next)) return;
     }
+  }
+
+  async function tryAgain(lane: Lane, plan: BatchPlan): Promise<BatchTry> {
+    const number = tries.filter((one) => one.plan === plan).length;
+    const id = number === 0 ? plan.id : `${plan.id}~${number}`;
+    const one: BatchTry = { plan, id, cancelled: false, abandoned: undefined, pushedAgain: 0 };
+    tries.push(one);
+    const cancelling = cancelLater(lane, one);
+    one.abandoned = await (plan.client === 'plain' ? pushPlain(lane, one) : pushBatch(lane, one));
+    one.abandoned ??= await follow(lane, one);
+    await cancelling;
+    return one;
+  }
+
+  /** Resolves when it is over, to whether that is the end; otherwise it has to be begun again. */
+  async function endOf(lane: Lane, one: BatchTry): Promise<boolean> {
+    one.abandoned ??= await follow(lane, one);
+    if (one.abandoned === undefined) return true;
+    await insist(() => lane.queue.batch.cancel(one.id));
+    await follow(lane, one);
+    return false;
   }
 
   async function cancelLater({ queue }: Lane, one: BatchTry): Promise<void> {
@@ -151,13 +166,23 @@ export function openBatchClients(options: BatchClientOptions): BatchClients {
     }
   }
 
+  function begin(plan: BatchPlan, one?: BatchTry): void {
+    const living = live(plan, one).finally(() => lives.delete(living));
+    lives.add(living);
+  }
+
   return {
     tries,
-    begin: (plan) => {
-      const living = live(plan).finally(() => lives.delete(living));
-      lives.add(living);
+    begin,
+    areOver: async () => {
+      if (lives.size > 0) return false;
+      for (const one of new Map(tries.map((last) => [last.plan, last])).values()) {
+        const { queue } = lanes[one.plan.queue] as Lane;
+        const view = await insist(() => queue.batch.show(one.id));
+        if (!view || !OVER.has(view.state)) begin(one.plan, one);
+      }
+      return lives.size === 0;
     },
-    areOver: () => lives.size === 0,
     [Symbol.asyncDispose]: async () => {
       closing.abort();
       await Promise.all(lanes.map(({ queue }: { queue: Queue }) => queue.close()));

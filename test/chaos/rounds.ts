@@ -56,7 +56,7 @@ export async function playRounds<F>(rounds: readonly Round<F>[], stage: Stage<F>
     do {
       await board.until(0);
       await delay(LOOK_MS);
-    } while (!limit.aborted && !clients.batches.areOver());
+    } while (!limit.aborted && !(await clients.batches.areOver()));
     await board.until(0);
     return faults;
   } finally {
