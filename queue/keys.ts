@@ -51,6 +51,10 @@ export interface QueueKeys {
   readonly expiry: string;
   /** ZSET: id of a batch → when its record is deleted, ms of Redis time; `inf` while it is open. See batch/batches.lua. */
   readonly batches: string;
+  /** ZSET: the same for batches of a queue in partitions that have parts in this one, and are counted as a whole in another. */
+  readonly shares: string;
+  /** HASH: batch, or share of one, of which another partition is to be told → number of the report. See workers/batch-reports.ts. */
+  readonly batchReports: string;
   /** HASH: the move of this queue to another place, while there is one: who makes it, and the batch in hand. See move-hold.lua. */
   readonly move: string;
   /** LIST: the batch in hand of that move, which is neither in its old place nor known to be in its new one. See move-out.lua. */
@@ -73,6 +77,10 @@ export interface QueueKeys {
   batchInner(id: string): string;
   /** SET: parts of an open batch that tasks added with `spawn`; where they gave them ids, all parts. */
   batchKnown(id: string): string;
+  /** SET: queues of the partitions that have parts of a batch, other than the one that has the whole, until all of these have ended. */
+  batchShares(id: string): string;
+  /** LIST: ids of the parts of a share that tasks added with `spawn`, until the whole has them. */
+  batchSpawned(id: string): string;
   /** HASH: cron task → its state, as JSON; for 400 days. See crons.ts. */
   readonly crons: string;
   /** HASH: limits of how many tasks begin in a time and run at once, and who has set them. See limits/definition.ts. */
@@ -149,6 +157,8 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     cancelled: `${base}:cancelled`,
     expiry: `${base}:expiry`,
     batches: `${base}:batches`,
+    shares: `${base}:shares`,
+    batchReports: `${base}:batch-reports`,
     move: `${base}:move`,
     moving: `${base}:moving`,
     arrivals: `${base}:arrivals`,
@@ -160,6 +170,8 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     batchIds: (id) => `${base}:batch-ids:${id}`,
     batchInner: (id) => `${base}:batch-inner:${id}`,
     batchKnown: (id) => `${base}:batch-known:${id}`,
+    batchShares: (id) => `${base}:batch-shares:${id}`,
+    batchSpawned: (id) => `${base}:batch-spawned:${id}`,
     crons: `${base}:crons`,
     limits: `${base}:limits`,
     limitState: `${base}:limit-state`,

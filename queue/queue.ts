@@ -44,14 +44,8 @@ export { BadBatch, type FailurePolicy } from './batch-mark.ts';
 export { BadTaskOptions } from './task-options.ts';
 export type { EnqueueOptions } from './enqueue-options.ts';
 export type { Priority } from './priorities.ts';
-export {
-  BatchCancelled,
-  BatchExists,
-  nested,
-  NestedBatch,
-  type Batch,
-  type BatchOptions,
-} from './batches/add.ts';
+export { nested, NestedBatch, type Batch, type BatchOptions } from './batches/add.ts';
+export { BatchCancelled, BatchExists } from './batches/batch-errors.ts';
 export type { Batches } from './batches/batches.ts';
 export type { BatchState, BatchView, PartResult } from './batches/record.ts';
 export type { DeadLetter } from './dead-letter-format.ts';
@@ -249,7 +243,7 @@ export function openQueue(options: QueueOptions = {}): Queue {
       const resumed = await Promise.all(there.all.map((part) => resumeQueue(part.redis, part.keys)));
       return resumed.includes(true);
     },
-    batch: openBatches(parts),
+    batch: openBatches(parts, keys),
     limits: openLimits(all),
     dead: deadInLevels(levels),
     close,

@@ -30,9 +30,7 @@ export async function cancelTopBatch(
   { id, queue }: TopBatch,
 ): Promise<boolean> {
   const keys = queues.find((one) => one.queue === queue);
-  return (
-    keys !== undefined && (await cancelBatch(redisOf(keys), keys, id, 'it was cancelled')) === 'cancelled'
-  );
+  return keys !== undefined && (await cancelBatch(redisOf, keys, id, 'it was cancelled')) === 'cancelled';
 }
 
 export async function readCrons(place: TopPlace): Promise<readonly TopCron[]> {

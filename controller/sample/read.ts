@@ -12,6 +12,7 @@ import { recoverLost } from '../../queue/workers/recover.ts';
 import { UnexpectedReply } from '../../queue/scripts/decode-reply.ts';
 import { ReplyRefused } from '../../queue/connection/reply-scanner.ts';
 import { sampleQueue, WrongKeyType } from '../../queue/pool/sample.ts';
+import { deliverReports } from '../../queue/workers/batch-reports.ts';
 import { sweep } from '../../queue/workers/sweep.ts';
 import type { Watched } from '../../queue/sources/ask.ts';
 import { readSource } from '../../queue/sources/read.ts';
@@ -128,15 +129,17 @@ function sourceBlindness(error: unknown, explain: ReadOptions['explain']): Blind
   return explain(error);
 }
 
-/** Removes expired entries. Never rejects. */
+/** Removes expired entries, and tells partitions of batches what others have noted for them. Never rejects. */
 export async function sweepAll(
   { redisOf, log }: Pick<ReadOptions, 'redisOf' | 'log'>,
   queues: readonly QueueKeys[],
 ): Promise<void> {
   for (const keys of queues)
-    await sweep(redisOf(keys), keys).catch((error: unknown) => {
-      log.debug({ queue: keys.queue, err: error }, 'failed to remove expired entries');
-    });
+    await sweep(redisOf(keys), keys)
+      .then(() => deliverReports(redisOf, keys))
+      .catch((error: unknown) => {
+        log.debug({ queue: keys.queue, err: error }, 'failed to remove expired entries');
+      });
 }
 
 /** Why the queues cannot be read, from an error of the connection to `address`. */

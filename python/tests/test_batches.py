@@ -6,8 +6,8 @@ import asyncio
 import json
 import time
 import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Iterator
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -30,7 +30,7 @@ from millrace import (
     nested,
 )
 from millrace._batches import Adder
-from millrace._steps import Commands
+from millrace._steps import Client, Commands
 
 
 def parts_of(plain: redis.Redis, name: str) -> list[Any]:
@@ -48,6 +48,7 @@ def test_parts_are_run_and_joined(worked: Queue) -> None:
         "cancelled": 0,
         "results": "worked:result",
         "ids": f"millrace:{{worked}}:batch-ids:{batch.id}",
+        "partitions": 1,
     }
     assert [part.get() for part in worked.batch.results(batch.id)] == [2 * n for n in range(2_500)]
     view = worked.batch.wait(batch.id, PATIENCE_S)
@@ -231,12 +232,36 @@ def test_a_chunk_that_is_sent_again_is_added_once(
     assert batch.size == plain.llen(name) == 2_001
 
 
-def test_a_queue_in_partitions_has_no_batches(url: str, name: str) -> None:
-    with Queue(url, queue=name, result=f"{name}:result", partitions=2) as queue:
-        with pytest.raises(ValueError, match="a queue in partitions has no batches, because"):
-            queue.batch([{}])
-        with pytest.raises(ValueError, match="a queue in partitions has no batches, because"):
-            queue.batch.show("b")
+def test_a_batch_of_a_queue_in_partitions(url: str, name: str, plain: redis.Redis) -> None:
+    with Queue(url, queue=name, result=f"{name}:result", partitions=3) as queue:
+        inner = nested([{"n": 0}], then={"k": "inner"})
+        batch = queue.batch([*({"n": n} for n in range(2_500)), inner], then={"k": "sum"}, id="b")
+        assert batch == ("b", 2_501, "b:then")
+        lists = [f"{name}:{{{n}}}" for n in range(3)]
+        waiting = [plain.llen(one) for one in lists]
+        assert sum(waiting) == 2_501
+        assert min(waiting) > 500
+        with pytest.raises(BatchExists):
+            queue.batch([{}], id="b")
+        view = queue.batch.show("b")
+        assert view is not None
+        assert (view.state, view.size, view.left) == ("running", 2_501, 2_501)
+        assert {one.id for one in queue.batch.list()} == {"b", "b:2500"}
+        for n in range(2_499):
+            id = f"b:{n}"
+            plain.hset(f"{name}:result:{{{zlib.crc32(id.encode()) % 3}}}", id, str(n))
+        # as of a task that another one has added: not where its id belongs
+        elsewhere = (zlib.crc32(b"b:2499") + 1) % 3
+        plain.hset(f"{name}:result:{{{elsewhere}}}", "b:2499", "2499")
+        outcomes = list(queue.batch.results("b"))
+        assert [one.value for one in outcomes] == [*range(2_500), None]
+        assert (outcomes[-1].id, type(outcomes[-1].error)) == ("b:2500:then", NotEnded)
+        assert queue.batch.cancel("b") == "cancelled"
+        view = queue.batch.show("b")
+        assert view is not None
+        assert view.state == "cancelling"
+        assert queue.batch.show("other") is None
+        assert queue.batch.cancel("other") == "unknown"
 
 
 def test_many_parts_need_no_memory(queue: Queue) -> None:
@@ -441,12 +466,10 @@ def test_a_nested_batch_that_cannot_begin_leaves_no_part_that_is_waited_for(queu
 
 @pytest.mark.parametrize("is_taken", [False, True])
 def test_where_results_are_on_another_server_a_batch_whose_id_is_taken_deletes_none(is_taken: bool) -> None:
-    keys = SimpleNamespace(result="result", queue="queue", own=lambda name: f"own:{name}")
-    part: Any = SimpleNamespace(keys=keys, results_apart=True, result_in_slot="own:result")
-    adder = Adder(part, "b", "wait", None, False)
+    adder = Adder(Client("queue", "result", 1, is_cluster=True), "b", "wait", None, False)
     adder.put({"n": 1})
     steps: Any = adder.flush()
-    assert next(steps) == Commands([("HGET", "own:batch:b", "adder")])
+    assert next(steps) == Commands([("HGET", "millrace:{queue}:batch:b", "adder")])
     if is_taken:
         with pytest.raises(BatchExists):
             steps.send([b"another"])

@@ -1,8 +1,10 @@
 /** Batches as a client of a queue has them. */
+import type { QueueKeys } from '../keys.ts';
 import type { Part } from '../parts/part.ts';
 import type { Parts } from '../parts/parts.ts';
 import { traced } from '../tracing.ts';
 import { addBatch, type Batch, type BatchOptions, type Tasks } from './add.ts';
+import { redisOfParts } from './chunks.ts';
 import {
   cancelBatch,
   listBatches,
@@ -19,7 +21,7 @@ export interface Batches {
    * Of several with one id, one is added. When all parts have ended, the task `then` is pushed, once.
    *
    * Throws `BadBatch` for what cannot be a batch, `BatchExists`, and `BatchCancelled` when the batch failed or was cancelled meanwhile. If
-   * `tasks` throws, the batch is cancelled. Not for a queue in partitions.
+   * `tasks` throws, the batch is cancelled.
    */
   (tasks: Tasks, options?: BatchOptions): Promise<Batch>;
   /** How far it is; `undefined` if there is none of that id, or it ended more than a week ago. */
@@ -32,26 +34,35 @@ export interface Batches {
   results(id: string): AsyncIterable<PartResult>;
 }
 
-/** Throws `RangeError` when it is used with a queue in partitions. */
-export function openBatches({ all }: Parts): Batches {
-  const only = (): Part => {
-    const [part] = all;
-    if (part && all.length === 1) return part;
-    throw new RangeError(
-      'a queue in partitions has no batches, because their parts would be counted on several servers: use a queue without partitions for them',
-    );
-  };
-  const add = async (tasks: Tasks, options: BatchOptions = {}): Promise<Batch> => {
-    const part = only();
-    return await traced(part.keys.queue, async (stamp) => {
-      const value = await addBatch({ part, stamp }, tasks, options);
+/** `queue`, `result`: the names that people know. */
+export function openBatches(parts: Parts, { queue, result }: Pick<QueueKeys, 'queue' | 'result'>): Batches {
+  const redisOf = redisOfParts(parts);
+  const queues = parts.all.map(({ own }) => own);
+  const add = async (tasks: Tasks, options: BatchOptions = {}): Promise<Batch> =>
+    await traced(queue, async (stamp) => {
+      const value = await addBatch({ parts, resultName: result, stamp }, tasks, options);
       return { tasks: value.size, value };
     });
-  };
   return Object.assign(add, {
-    show: async (id: string) => await readBatch(only().redis, only().own, id),
-    list: async (count?: number) => await listBatches(only().redis, only().own, count),
-    cancel: async (id: string) => await cancelBatch(only().redis, only().own, id, 'it was cancelled'),
-    results: (id: string) => readBatchResults(only(), id),
+    show: async (id: string) => {
+      const whole = await findBatch(parts, id);
+      return whole && (await readBatch(redisOf, whole.own, id));
+    },
+    list: async (count?: number) => await listBatches(redisOf, queues, count),
+    cancel: async (id: string) => {
+      const whole = await findBatch(parts, id);
+      return whole ? await cancelBatch(redisOf, whole.own, id, 'it was cancelled') : ('unknown' as const);
+    },
+    results: async function* (id: string) {
+      const whole = await findBatch(parts, id);
+      if (whole) yield* readBatchResults(parts, whole, id);
+    },
   });
+}
+
+/** The partition that has the batch, and not a share of it. */
+async function findBatch({ all }: Parts, id: string): Promise<Part | undefined> {
+  if (all.length === 1) return all[0];
+  const roles = await Promise.all(all.map(({ redis, own }) => redis.hmget(own.batch(id), 'size', 'role')));
+  return all.find((_, i) => roles[i]?.[0] && roles[i][1] !== 'share');
 }

@@ -29,10 +29,9 @@ export async function readBatchPages(
 ): Promise<BatchPages> {
   const each = await Promise.all(
     queues.map(async (keys) => {
-      const redis = redisOf(keys);
       const [open, ended] = await Promise.all([
-        readBatchPage(redis, keys, 'open', most.open),
-        readBatchPage(redis, keys, 'ended', most.ended),
+        readBatchPage(redisOf, keys, 'open', most.open),
+        readBatchPage(redisOf, keys, 'ended', most.ended),
       ]);
       const pace = paces.get(keys.queue) ?? createPaces();
       paces.set(keys.queue, pace);

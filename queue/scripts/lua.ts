@@ -33,6 +33,9 @@ const PARTS = {
   'batch-cancel': ['batch/batches', 'batch/cancel'],
   'batch-tend': ['batch/batches', 'batch/tend'],
   'batch-list': ['batch/list'],
+  'batch-share': ['batch/batches', 'batch/share'],
+  'batch-report': ['batch/batches', 'batch/report'],
+  'batch-reported': ['batch/reported'],
 };
 
 const read = (...path: string[]): string => readFileSync(join(import.meta.dirname, ...path), 'utf8');

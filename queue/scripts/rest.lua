@@ -5,7 +5,7 @@
 -- ARGV  1 worker id  2 epoch  3 number of its last turn  4 lease, ms  5 how long until it calls again, ms
 --       6 prefix of the keys of wake lists  7 maximum number of workers
 -- Returns  {0} if it cannot rest, and nothing was changed: a turn shows why. Otherwise {1, ms until the next delayed task falls
---          due or -1, 1 if sweep.lua has work or 0}
+--          due or -1, 1 if sweep.lua has work, or a report of a batch is to be delivered (batch/batches.lua), or 0}
 --
 -- Before: it listens to the queue, its delayed tasks, `load` and `leaving`, and no move of it is blocked.
 -- After: there is no task in the queue but delayed ones that are not due: none waits, is in flight, set aside or moved to a worker,
@@ -77,4 +77,5 @@ for _, key in ipairs({KEYS[9], KEYS[10]}) do
   local due = redis.pcall('ZCOUNT', key, '-inf', now)
   if type(due) == 'number' and due > 0 then expired = 1 end
 end
+if redis.call('EXISTS', string.sub(KEYS[4], 1, -6) .. 'batch-reports') == 1 then expired = 1 end
 return {1, due_at and due_at - now or -1, expired}

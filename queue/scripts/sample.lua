@@ -7,7 +7,7 @@
 --           of them that are due, when the next one falls due in ms or '', dead letters, tasks in flight,
 --           workers that hold any, workers, workers whose lease has expired,
 --           {taken, completed, failed, retried, recovered, fenced, serviceUs, cancelled, squaredTasks, squaresS2, expired, duplicates},
---           whether it is paused, whether sweep.lua has work, suspects,
+--           whether it is paused, whether sweep.lua has work or a report of a batch (batch/batches.lua) is to be delivered, suspects,
 --           workers ordered to drain, {tasks in slow bucket 1, …}, when the first lease expires in ms or '',
 --           delayed tasks that fall due within the horizon, suspects that must run alone,
 --           workers that hold suspects and nothing else, suspects in flight there,
@@ -15,6 +15,11 @@
 --           none rests (rest.lua),
 --           the limits of the queue and what they allow (limits/survey.lua), or nothing. What they hold back is among the waiting};
 --           where another key than the first two is of another type: {its position, its type}
+-- whether sweep.lua has work, or another partition is to be told of a batch
+local function unswept(now)
+  return redis.call('ZCOUNT', KEYS[9], '-inf', now) > 0 or redis.call('EXISTS', string.sub(KEYS[7], 1, -6) .. 'batch-reports') == 1
+end
+
 local function sample()
   local clock = redis.call('TIME')
   local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -60,7 +65,7 @@ local function sample()
     workers, redis.call('ZCOUNT', KEYS[3], '-inf', now),
     numbers(redis.call('HMGET', KEYS[7], 'taken', 'completed', 'failed', 'retried', 'recovered', 'fenced',
       'serviceUs', 'cancelled', 'squaredTasks', 'squaresS2', 'expired', 'duplicates')),
-    redis.call('EXISTS', KEYS[8]), redis.call('ZCOUNT', KEYS[9], '-inf', now) > 0 and 1 or 0, suspects,
+    redis.call('EXISTS', KEYS[8]), unswept(now) and 1 or 0, suspects,
     redis.call('ZCOUNT', KEYS[11], '(' .. now, '+inf'), numbers(redis.call('HMGET', KEYS[7], unpack(slow))),
     redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or '',
     redis.call('ZCOUNT', KEYS[5], '(' .. now, now + tonumber(ARGV[2])),

@@ -60,6 +60,9 @@ const arity = {
   'batch-cancel': 3,
   'batch-tend': 4,
   'batch-list': 1,
+  'batch-share': 2,
+  'batch-report': 3,
+  'batch-reported': 2,
 } as const;
 
 const marked = new WeakSet<Redis>();

@@ -160,6 +160,8 @@ export type TurnReply =
       readonly limits?: 'open' | 'closed';
       /** Tasks that were held for their key may begin now, which the length does not show. */
       readonly heldReady?: true;
+      /** Another partition is to be told of a batch: see workers/batch-reports.ts. */
+      readonly reports?: true;
     };
 
 export const noPast: Past = { attempts: 0, deliveries: 0 };
@@ -214,6 +216,7 @@ type Reply =
       aside: number,
       form: number,
       limited?: number,
+      reports?: number,
     ];
 
 /** What the receipts of an epoch begin with: see turn.lua. */
@@ -224,8 +227,9 @@ export function receiptPrefix(epoch: number): string {
 /** `epoch` is part of the receipts. */
 function decodeReply(epoch: number, reply: Reply): TurnReply {
   if (reply[0] === 0) return { kind: 'fenced' };
-  const [, now, length, orders, first, taken, pastList, dueIn, marks, apart, madeAt, aside, form, limited] =
+  const [, now, length, orders, first, taken, pastList, dueIn, marks, apart, madeAt, aside, form, ...seldom] =
     reply;
+  const [limited = 0, reports = 0] = seldom;
   const raws = Buffer.isBuffer(taken) ? unpackTexts(taken) : taken;
   const prefix = receiptPrefix(epoch);
   const pasts = new Map<number, Past>();
@@ -249,7 +253,8 @@ function decodeReply(epoch: number, reply: Reply): TurnReply {
     madeAt,
     aside,
     form,
-    ...(limited !== undefined && { limits: limited === 2 ? 'closed' : 'open' }),
+    ...(limited > 0 && { limits: limited === 2 ? 'closed' : 'open' }),
+    ...(reports > 0 && { reports: true }),
     ...(limited === 3 && { heldReady: true }),
   };
 }

@@ -1,5 +1,4 @@
 /** What Redis has of the batches of a run in the end. */
-import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { readBatch } from '../../queue/batches/record.ts';
 import type { RedisOf } from '../../queue/location.ts';
@@ -15,14 +14,15 @@ export async function readBatches(
   for (const { plan, id: own } of tries)
     for (const { id } of withInner(nameBatch(plan, own))) {
       const keys = queues[plan.queue] as QueueKeys;
-      const record = await readRecord(redisOf(keys), keys, id);
+      const record = await readRecord(redisOf, keys, id);
       if (record) records.set(id, record);
     }
   return { tries, records };
 }
 
-async function readRecord(redis: Redis, keys: QueueKeys, id: string): Promise<BatchRecord | undefined> {
-  const view = await readBatch(redis, keys, id);
+async function readRecord(redisOf: RedisOf, keys: QueueKeys, id: string): Promise<BatchRecord | undefined> {
+  const redis = redisOf(keys);
+  const view = await readBatch(redisOf, keys, id);
   if (!view) return undefined;
   const { state, size, succeeded: done, failed, cancelled } = view;
   const short = {

@@ -27,13 +27,13 @@ afterAll(async () => {
 test('open ones and ended ones, with what they wait for', async () => {
   const keys = freshKeys();
   await using queue = openQueue({ redis: server.url, queue: keys.queue, result: keys.result });
-  expect(await readBatchPage(bounded, keys, 'open', 10)).toMatchObject({ all: 0, list: [] });
+  expect(await readBatchPage(() => bounded, keys, 'open', 10)).toMatchObject({ all: 0, list: [] });
   await queue.batch([{ n: 0 }], { id: 'first' });
   await queue.batch([{ n: 0 }], { id: 'second' });
   {
     await using _worker = startWorker(server, keys, { handler: () => 'x' });
     await eventually(async () =>
-      expect(await readBatchPage(bounded, keys, 'ended', 10)).toMatchObject({
+      expect(await readBatchPage(() => bounded, keys, 'ended', 10)).toMatchObject({
         all: 2,
         list: [
           { id: 'second', state: 'ended', succeeded: 1, left: 0 },
@@ -49,11 +49,11 @@ test('open ones and ended ones, with what they wait for', async () => {
   const inner = { id: 'outer:1', state: 'running', size: 2, left: 2, inner: 0, then: 'outer:1:then' };
   const outer = { id: 'outer', state: 'running', size: 2, left: 2, inner: 1, waiting: 1, then: undefined };
   const gone = { id: 'gone', state: 'cancelling', why: 'it was cancelled', waiting: 0, endedAt: undefined };
-  expect(await readBatchPage(bounded, keys, 'open', 10)).toMatchObject({
+  expect(await readBatchPage(() => bounded, keys, 'open', 10)).toMatchObject({
     all: 3,
     list: [inner, outer, gone],
   });
-  expect(await readBatchPage(bounded, keys, 'open', 1, 1)).toMatchObject({ all: 3, list: [outer] });
+  expect(await readBatchPage(() => bounded, keys, 'open', 1, 1)).toMatchObject({ all: 3, list: [outer] });
   expect((await queue.batch.list()).map(({ id }) => id)).toEqual(
     expect.arrayContaining(['outer', 'outer:1', 'gone', 'second', 'first']),
   );
@@ -64,7 +64,7 @@ test('one that ends between the two reads is listed once', async () => {
   const keys = freshKeys();
   await using queue = openQueue({ redis: server.url, queue: keys.queue, result: keys.result });
   await queue.batch([{ n: 0 }], { id: 'quick' });
-  await readBatchPage(bounded, keys, 'open', 1);
+  await readBatchPage(() => bounded, keys, 'open', 1);
   let reads = 0;
   const between: Redis = Object.create(bounded, {
     'millrace:batch-listBuffer': {
@@ -73,13 +73,13 @@ test('one that ends between the two reads is listed once', async () => {
         if (reads++ > 0) return reply;
         await using _worker = startWorker(server, keys, { handler: () => 'x' });
         await eventually(async () =>
-          expect(await readBatchPage(bounded, keys, 'ended', 1)).toMatchObject({ all: 1 }),
+          expect(await readBatchPage(() => bounded, keys, 'ended', 1)).toMatchObject({ all: 1 }),
         );
         return reply;
       },
     },
   });
-  expect(await listBatches(between, keys)).toMatchObject([{ id: 'quick', state: 'ended' }]);
+  expect(await listBatches(() => between, [keys])).toMatchObject([{ id: 'quick', state: 'ended' }]);
   expect(reads).toBe(2);
 });
 
@@ -94,8 +94,8 @@ test('of thousands, a page; the library lists as many as are asked for, the newe
     }
     await write.exec();
   }
-  expect((await readBatchPage(bounded, keys, 'open', 100)).list).toHaveLength(100);
-  const ended = await readBatchPage(bounded, keys, 'ended', 2);
+  expect((await readBatchPage(() => bounded, keys, 'open', 100)).list).toHaveLength(100);
+  const ended = await readBatchPage(() => bounded, keys, 'ended', 2);
   expect(ended).toMatchObject({ all: 3_000, list: [{ id: 'ended-2999' }, { id: 'ended-2998' }] });
   const all = (await queue.batch.list(4_000)).map(({ id }) => id);
   expect(all).toHaveLength(4_000);
@@ -111,7 +111,7 @@ test('what is none of ours is left out, and a long text is cut', async () => {
   await redis.hset(keys.batch('long'), 'size', 2, 'why', 'x'.repeat(1 << 20));
   await redis.hset(keys.batch('sets'), 'size', 2);
   await redis.set(keys.batchFailed('sets'), 'x');
-  const { all, list } = await readBatchPage(bounded, keys, 'open', 10);
+  const { all, list } = await readBatchPage(() => bounded, keys, 'open', 10);
   expect(all).toBe(5);
   expect(list.map(({ id }) => id).toSorted()).toEqual(['long', 'sets', 'words']);
   expect(list.find(({ id }) => id === 'long')?.why).toHaveLength(1_024);
@@ -123,5 +123,5 @@ test('what is none of ours is left out, and a long text is cut', async () => {
   });
   await redis.del(keys.batches);
   await redis.set(keys.batches, 'x');
-  await expect(readBatchPage(bounded, keys, 'open', 10)).rejects.toThrow('WRONGTYPE');
+  await expect(readBatchPage(() => bounded, keys, 'open', 10)).rejects.toThrow('WRONGTYPE');
 });

@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { partMarkOf } from '../../queue/batch-mark.ts';
-import { addBatch, BatchExists } from '../../queue/batches/add.ts';
+import { addBatch } from '../../queue/batches/add.ts';
+import { BatchExists } from '../../queue/batches/batch-errors.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import type { Part } from '../../queue/parts/part.ts';
 import { nested, openQueue, type NestedBatch, type Queue } from '../../queue/queue.ts';
@@ -346,7 +347,11 @@ test('with results on another server, a batch whose id is taken deletes none', a
     confirmed: async () => Promise.resolve(),
   } as unknown as Part;
   const add = async (): Promise<unknown> =>
-    addBatch({ part, stamp: (task) => task }, [{ n: 1 }], { id: 'b' });
+    addBatch(
+      { parts: { all: [part], current: [part] }, resultName: keys.result, stamp: (task) => task },
+      [{ n: 1 }],
+      { id: 'b' },
+    );
   await add();
   await redis.hset(keys.result, 'b:0', 'done');
   await expect(add()).rejects.toBeInstanceOf(BatchExists);
@@ -375,9 +380,9 @@ test('a client that gives an id in two chunks pushes it once, also where tasks h
       'a',
       'a',
     );
-  expect(await send(1)).toEqual([1, 1]);
+  expect(await send(1)).toEqual([1, 1, 0]);
   await own.sadd(keys.batchKnown('b'), 'another');
-  expect(await send(2)).toEqual([1, 0]);
+  expect(await send(2)).toEqual([1, 0, 0]);
 });
 
 test('a part whose id is no Unicode is dropped and requeued like any other', async () => {

@@ -7,6 +7,7 @@ import { withDefaults } from '../../kube/defaults.ts';
 import type { CronStatus, WorkerPool } from '../../kube/workerpool.ts';
 import { openBounded } from '../../queue/connection/untrusted.ts';
 import { queueKeys, resultApart, type QueueKeys } from '../../queue/keys.ts';
+import { partitionKeys } from '../../queue/partitions.ts';
 import { openQueue } from '../../queue/queue.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { monitor } from '../support/monitor.ts';
@@ -97,10 +98,22 @@ test('a queue with thousands of batches costs what one with a page of them does:
   expect(commands.length).toBeLessThan(400);
 });
 
-test('a queue in partitions is not asked', async () => {
-  const keys = freshKeys();
-  const asked = { redisOf: () => Promise.reject(new Error('asked')) as never, queues: [keys], records: keys };
-  expect(await createBatchReader(true).follow()(asked)).toEqual({ open: 0, ended: 0, list: [] });
+test('a batch of a queue in partitions is one, with the counts of all, and is cancelled in all', async () => {
+  const records = freshKeys();
+  const queues = partitionKeys(records.queue, records.result, 4);
+  const { queue: name, result } = records;
+  await using queue = openQueue({ redis: server.url, queue: name, result, partitions: 4 });
+  const reader = createBatchReader(true);
+  const read = reader.follow();
+  const asked = { ...place(...queues), records };
+  await queue.batch(
+    Array.from({ length: 40 }, () => ({})),
+    { id: 'b', then: {} },
+  );
+  const seen = await read(asked);
+  expect(seen).toMatchObject({ open: 1, ended: 0, list: [{ id: 'b', queue: name, size: 40, left: 40 }] });
+  expect(await reader.cancel(() => bounded, queues, seen.list[0]?.ref ?? '')).toBe(1);
+  for (const keys of queues) expect(await redis.zcard(keys.cancelled)).toBe(1);
 });
 
 const cron = { name: 'nightly', schedule: '0 3 * * *', timeZone: 'Europe/Berlin', task: { secret: 'x' } };

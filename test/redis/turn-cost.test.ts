@@ -3,10 +3,12 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
+import { openQueue } from '../../queue/queue.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
+import { parseTask } from '../../queue/task.ts';
 import { adopt } from '../../queue/workers/adopt.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
-import { done, startHandWorker, type HandWorker, type Held } from '../support/turns.ts';
+import { done, freshKeys, startHandWorker, type HandWorker, type Held } from '../support/turns.ts';
 
 let server: RedisServer;
 let redis: Redis;
@@ -59,6 +61,35 @@ test('to take the task of a blocking move is 11 commands', async () => {
   const adopted = await adopt(redis, keys, request);
   expect((await commands()) - before - 1).toBe(11);
   expect(adopted?.delivery.raw.toString()).toBe('moved');
+});
+
+test('where that result is the one of a part of a batch, it is 5 more, however many parts end with it', async () => {
+  const own = freshKeys();
+  await using queue = openQueue({ redis: server.url, queue: own.queue, result: own.result });
+  await queue.batch(
+    Array.from({ length: 8 }, () => ({})),
+    { id: 'b', then: {} },
+  );
+  const worker = await startHandWorker(redis, own, { leaseMs: 3_600_000 });
+  const settle = async ({ tasks, madeAt }: Held, want: number): Promise<[Held, number]> => {
+    const results = tasks.map(({ receipt, raw }) => ({ receipt, id: parseTask(raw).id, value: '1' }));
+    const parts = [
+      { mark: { id: 'b' }, results: results.map((_, i) => i), dead: [], cancelled: [], spawned: [] },
+    ];
+    const settled = { results, parts, serviceUs: 100, squaresMs2: 1 };
+    const before = await commands();
+    const held = await worker.turn({ settled, want, holds: results.length, heard: madeAt });
+    return [held, (await commands()) - before - 1];
+  };
+  const counts: number[] = [];
+  let held = await worker.turn({ want: 1, holds: 0, heard: 0 });
+  for (const want of [1, 1, 2, 2]) {
+    const [after, count] = await settle(held, want);
+    if (held.tasks.length === want) counts.push(count);
+    held = after;
+  }
+  // a new worker takes its tasks one by one
+  expect(counts.slice(1)).toEqual([22, 22 + 1]);
 });
 
 test('many tasks in flight are a table from the first turn on, few are a list', async () => {

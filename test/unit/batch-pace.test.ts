@@ -16,6 +16,7 @@ const batch = (succeeded: number, more: Partial<BatchView> = {}): BatchView => (
   left: 1_000 - succeeded,
   onFailure: 'wait',
   then: undefined,
+  partitions: undefined,
   why: undefined,
   createdAt: 0,
   activeAt: 0,

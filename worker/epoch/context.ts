@@ -8,6 +8,8 @@ import type { QueueKeys } from '../../queue/keys.ts';
 import type { Durability } from '../../queue/connection/durability.ts';
 import { claimKey } from '../../queue/workers/claim.ts';
 import { note } from '../../queue/workers/register.ts';
+import type { RedisOf } from '../../queue/location.ts';
+import { deliverReports } from '../../queue/workers/batch-reports.ts';
 import { sweep } from '../../queue/workers/sweep.ts';
 import type { Drops } from '../../queue/connection/drops.ts';
 import type { Logger } from '../../runtime/log.ts';
@@ -52,6 +54,8 @@ export interface EpochOptions {
   /** A connection of its own for the blocking move. */
   readonly blocker: Redis;
   readonly keys: QueueKeys;
+  /** Of a queue in partitions: of any of them. */
+  readonly redisOf: RedisOf | undefined;
   readonly worker: string;
   readonly slots: WorkerSlots;
   /** Of this queue among the worker's; 0 goes first. */
@@ -197,7 +201,7 @@ export function createContext(epoch: number, options: EpochOptions): EpochContex
 
 function restOf(context: EpochContext, hint: (hints: Partial<Hints>) => void): Rest | undefined {
   const { options, epoch, wakeup } = context;
-  const { changes, redis, keys, worker, leaseMs, restAfterMs, health, keeper, log } = options;
+  const { changes, redis, keys, worker, leaseMs, restAfterMs, health, keeper } = options;
   if (!changes) return undefined;
   return createRest({
     changes,
@@ -212,11 +216,20 @@ function restOf(context: EpochContext, hint: (hints: Partial<Hints>) => void): R
       health?.turned(keys.queue, 0, restMs);
       keeper?.renewed(true);
       hint({ dueAt: dueInMs === undefined ? Infinity : performance.now() + dueInMs });
-      if (expired) sweep(redis, keys).catch((err: unknown) => log.debug({ err }, 'failed to sweep'));
+      if (expired) void clean(options);
     },
     onEnd: () => hint({ poll: true, turnNow: true }),
     wake: () => wakeup.wake(),
   });
+}
+
+async function clean({ redis, redisOf, keys, log }: EpochOptions): Promise<void> {
+  try {
+    await sweep(redis, keys);
+    if (redisOf) await deliverReports(redisOf, keys);
+  } catch (err) {
+    log.debug({ err }, 'failed to sweep');
+  }
 }
 
 /** Whether the whole worker holds nothing, and nothing that is known is to be done in this queue. */

@@ -2,6 +2,7 @@
  * One turn of an epoch: decide what it asks for and settles, send it, apply the reply. One is on its way at a time, and handlers
  * run on meanwhile.
  */
+import { deliverReports } from '../../queue/workers/batch-reports.ts';
 import type { TurnRequest } from '../../queue/workers/turn.ts';
 import { isRelease } from '../turn/batch.ts';
 import { createReplicationWait } from '../turn/replication.ts';
@@ -149,6 +150,15 @@ function apply(
   keeper?.renewed(holding + taken === 0 && slots.free === slots.usable);
   if (taken > 0) slots.guardLeases();
   metrics.taken(taken);
+  if (answer.reply.reports) tellPartitions(context);
+}
+
+/** In the background: what does not arrive is told by the reaper. */
+function tellPartitions({ options: { redisOf, keys, log } }: EpochContext): void {
+  if (!redisOf) return;
+  deliverReports(redisOf, keys).catch((err: unknown) =>
+    log.debug({ err }, 'failed to tell another partition of a batch; retrying'),
+  );
 }
 
 /** Lets the other queues of the worker go on. `before`: the state before the reply. */

@@ -290,14 +290,16 @@ function markOf(
   { queue, inPartitions }: RunDeps,
 ): PartMark | { readonly why: string } | undefined {
   if (batchIdOf(value) === undefined) return undefined;
-  if (inPartitions)
+  if (inPartitions && isLevelName(queue))
     return {
-      why: isLevelName(queue)
-        ? `"${queue}" is the list of a priority, and parts are counted among tasks of normal priority: push it to the queue itself`
-        : `"${queue}" is a partition of a queue, and parts are counted in queues without partitions`,
+      why: `"${queue}" is the list of a priority, and parts are counted among tasks of normal priority: push it to the queue itself`,
     };
   try {
-    return partMarkOf(value, id, raw);
+    const mark = partMarkOf(value, id, raw);
+    if (mark?.size === undefined || !inPartitions) return mark;
+    return {
+      why: `it names the size of batch "${mark.id}", and "${queue}" is a partition of a queue, which has some of its parts only: add the parts with a library (queue.batch) or millrace batch begin, or push them to a queue without partitions`,
+    };
   } catch (error) {
     return { why: (error as Error).message };
   }

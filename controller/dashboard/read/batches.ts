@@ -27,20 +27,18 @@ const OPEN_SHOWN = 50;
 const ENDED_SHOWN = 10;
 const LONGEST_WHY = 500;
 
-const NONE: BatchesView = { open: 0, ended: 0, list: [] };
-
 export function createBatchReader(showTasks: boolean): BatchReader {
   /** So that an id cannot be guessed from its digest. */
   const secret = randomBytes(32);
   const refOf = ({ queue }: QueueKeys, id: string): string =>
     createHmac('sha256', secret).update(`${queue}\n${id}`).digest('base64url').slice(0, 22);
 
-  function rowOf({ keys, view, rate }: SeenBatch): BatchRow {
+  function rowOf({ keys, view, rate }: SeenBatch, name = keys.queue): BatchRow {
     const { state, size, succeeded, failed, cancelled, left, waiting, inner } = view;
     const { id, why, createdAt, activeAt, endedAt } = view;
     return {
       ref: refOf(keys, id),
-      queue: keys.queue,
+      queue: name,
       id: showTasks ? shortId(id, LONGEST_ID) : null,
       state: plainText(state, LONGEST_ID),
       size,
@@ -62,12 +60,10 @@ export function createBatchReader(showTasks: boolean): BatchReader {
     { redisOf, queues, records }: QueuesPlace,
     paces: Map<string, Paces>,
   ): Promise<BatchesView> {
-    // a queue in partitions has none
-    if (records) return NONE;
     const most = { open: OPEN_READ, ended: ENDED_SHOWN };
     const { all, open, ended } = await readBatchPages(redisOf, queues, paces, most);
     const shown = [...open.slice(0, OPEN_SHOWN), ...ended.slice(0, ENDED_SHOWN)];
-    return { ...all, list: shown.map(rowOf) };
+    return { ...all, list: shown.map((batch) => rowOf(batch, records?.queue)) };
   }
 
   return {
@@ -77,12 +73,10 @@ export function createBatchReader(showTasks: boolean): BatchReader {
     },
     cancel: async (redisOf, queues, ref) => {
       for (const keys of queues) {
-        const { list } = await readBatchPage(redisOf(keys), keys, 'open', OPEN_READ);
+        const { list } = await readBatchPage(redisOf, keys, 'open', OPEN_READ);
         const named = list.find(({ id }) => refOf(keys, id) === ref);
         if (named)
-          return (await cancelBatch(redisOf(keys), keys, named.id, 'it was cancelled')) === 'cancelled'
-            ? 1
-            : 0;
+          return (await cancelBatch(redisOf, keys, named.id, 'it was cancelled')) === 'cancelled' ? 1 : 0;
       }
       return 0;
     },

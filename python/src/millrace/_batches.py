@@ -20,7 +20,7 @@ from ._parts import (
     encode_then,
 )
 from ._results import As, Outcome, check_as, outcome
-from ._steps import Arg, Client, Commands, Ended, Part, Script, Steps, error_of
+from ._steps import Arg, Client, Commands, Ended, Part, Script, Steps
 from .errors import BadBatch, BatchCancelled, BatchExists, MillraceError, NotEnded, short
 
 Tasks: TypeAlias = Iterable[object] | AsyncIterable[object]
@@ -31,6 +31,8 @@ Cancelled: TypeAlias = Literal["cancelled", "over", "unknown"]
 
 CHUNK_TASKS = 1_000
 CHUNK_BYTES = 1 << 20
+MOST_CHUNKS = 8
+"""In partitions a chunk is divided among them."""
 PAGE = 500
 LONGEST_PAUSE_S = 0.25
 """Between two looks at a batch that is waited for."""
@@ -126,38 +128,97 @@ class PartIds:
         return int(digits) < number and int(digits) not in self._own_at
 
 
+class Record:
+    """What one partition, or the only list, knows of a batch while it is added."""
+
+    def __init__(self, part: Part, id: str, adder: str, about: dict[str, Any], begun: bool = False) -> None:
+        """``adder``: known to this client only. ``begun``: there may be a batch of this id that is surely this one."""
+        self.begun = begun
+        self.stopped = False
+        self.size = 0
+        self._part = part
+        self._id = id
+        self._adder = adder
+        self._about = pack({**about, "unique": 1})
+        self._number = 0
+
+    def send(self, tasks: Sequence[Encoded], last: bool, whole: bytes | None = None) -> Steps[None]:
+        """Adds a chunk. ``whole``: the shares that begin, and the ids of parts in all partitions."""
+        self._number += 1
+        ids: list[Arg] = [task.id for task in tasks]
+        part = self._part
+        if part.results_apart and ids:
+            # those of another batch of this id stay
+            if self._number == 1:
+                [holder] = yield Commands([("HGET", part.keys.own(f"batch:{self._id}"), "adder")])
+                if holder is not None and holder != self._adder.encode():
+                    self._check([-1])
+            yield Commands([("HDEL", part.keys.result, *ids)])
+        about: list[Arg] = [self._id, self._adder, self._number, int(last), self._about, len(ids), len(tasks)]
+        own = part.keys.own
+        keys = [part.keys.queue, part.result_in_slot, own("errors"), own("cancelled"), own("stats")]
+        raws: list[Arg] = [task.raw for task in tasks]
+        reply = yield Script("batch-add", keys, [*about, *ids, *raws, *([] if whole is None else [whole])])
+        self._check(reply)
+        self.size = reply[0]
+
+    def _check(self, reply: Any) -> None:
+        if reply[0] == -1:
+            self.begun = False
+            raise BatchExists(self._id)
+        if reply[0] == -4:
+            raise BadBatch(
+                f'batch "{self._id}" cannot begin in a queue that is being moved (millrace move), '
+                "because its parts would be counted in two places: begin it in the new place"
+            )
+        self.begun = True
+        if reply[0] == -2:
+            self.stopped = True
+            raise BatchCancelled(self._id, reply[1].decode(errors="replace"))
+        if reply[0] == -3:
+            raise MillraceError(
+                f'Redis has lost parts of batch "{self._id}": it went back to an older state. Begin it again under another id'
+            )
+
+
 class Adder:
-    """Adds one batch. Raises ``BadBatch``, ``BatchExists`` and ``BatchCancelled``."""
+    """Adds one batch. Raises ``BadBatch``, ``BatchExists`` and ``BatchCancelled``.
+
+    In a queue in partitions, each part goes to the list that its id chooses; one partition has the whole batch, the others that get parts a
+    share of it, as `queue/batches/chunks.ts` does it.
+    """
 
     def __init__(
-        self, part: Part, id: str, policy: str, then: Then | None, is_random: bool, joins: bool = False
+        self, client: Client, id: str, policy: str, then: Then | None, is_random: bool, joins: bool = False
     ) -> None:
         """``joins``: ``then`` becomes a part of its batch in the step that begins this one."""
         self.id = id
-        self._part = part
+        self._client = client
         self._then = then
+        self._policy = policy
         self._adder = str(uuid.uuid4())
+        self._home = whole_of(client, id)
+        self._is_spread = len(client.parts) > 1
         outer = then.outer if then else None
-        self._about = pack(
-            {
-                "policy": policy,
-                "then": then.raw if then else None,
-                "thenId": then.id if then else None,
-                "thenBatch": outer.batch if outer else None,
-                "thenSize": outer.size if outer else None,
-                "joins": 1 if joins else None,
-                "unique": 1,
-                "resultName": part.keys.result,
-            }
-        )
+        about: dict[str, Any] = {
+            "policy": policy,
+            "then": then.raw if then else None,
+            "thenId": then.id if then else None,
+            "thenBatch": outer.batch if outer else None,
+            "thenSize": outer.size if outer else None,
+            "joins": 1 if joins else None,
+            "resultName": client.result,
+        }
+        if self._is_spread:
+            about |= {"role": "whole", "partitions": len(client.parts), "homeResult": self._home.keys.result}
+        self._whole = Record(self._home, id, self._adder, about, is_random)
+        self._shares: dict[Part, Record] = {}
         self._ids = PartIds(id)
         self._tasks: list[Encoded] = []
         self._bytes = 0
         self._count = 0
-        self._number = 0
         self._size = 0
-        self._begun = is_random
-        """Whether there may be a batch of this id that is surely this one."""
+        self._is_first = True
 
     def put(self, task: object) -> bool:
         """Keeps a part for the next `flush`. Returns whether that is due."""
@@ -166,27 +227,50 @@ class Adder:
             return False
         self._tasks.append(encoded)
         self._bytes += len(encoded.raw)
-        return len(self._tasks) >= CHUNK_TASKS or self._bytes >= CHUNK_BYTES
+        most = min(len(self._client.parts), MOST_CHUNKS)
+        return len(self._tasks) >= most * CHUNK_TASKS or self._bytes >= most * CHUNK_BYTES
 
     def flush(self, last: bool = False) -> Steps[None]:
         """Sends what is kept."""
         tasks, self._tasks, self._bytes = self._tasks, [], 0
-        self._number += 1
-        ids: list[Arg] = [task.id for task in tasks]
-        part = self._part
-        if part.results_apart and ids:
-            # those of another batch of this id stay
-            if self._number == 1:
-                [holder] = yield Commands([("HGET", part.keys.own(f"batch:{self.id}"), "adder")])
-                if holder is not None and holder != self._adder.encode():
-                    self._check([-1])
-            yield Commands([("HDEL", part.keys.result, *ids)])
-        about: list[Arg] = [self.id, self._adder, self._number, int(last), self._about, len(ids), len(tasks)]
-        own = part.keys.own
-        keys = [part.keys.queue, part.result_in_slot, own("errors"), own("cancelled"), own("stats")]
-        reply = yield Script("batch-add", keys, [*about, *ids, *(task.raw for task in tasks)])
-        self._check(reply)
-        self._size = reply[0]
+        is_first, self._is_first = self._is_first, False
+        if not self._is_spread:
+            yield from self._whole.send(tasks, last)
+            self._size = self._whole.size
+            return
+        groups: dict[Part, list[Encoded]] = {}
+        for task in tasks:
+            groups.setdefault(self._client.home(task.id), []).append(task)
+        mine = groups.pop(self._home, [])
+        if is_first or tasks:
+            yield from self._announce(mine, list(groups), [task.id for task in tasks])
+        for part, some in groups.items():
+            yield from self._share(part).send(some, last)
+        if last:
+            for part, record in self._shares.items():
+                if part not in groups:
+                    yield from record.send([], True)
+            yield from self._whole.send([], True)
+
+    def _announce(
+        self, mine: Sequence[Encoded], to: Sequence[Part], ids: Sequence[str | bytes]
+    ) -> Steps[None]:
+        """Lists ids in the whole, and expects the shares that begin."""
+        begin = [part.keys.queue for part in to if part not in self._shares]
+        yield from self._whole.send(mine, False, pack({"shares": begin, "ids": ids}))
+        self._size += len(ids)
+
+    def _share(self, part: Part) -> Record:
+        if part not in self._shares:
+            about: dict[str, Any] = {
+                "policy": self._policy,
+                "resultName": self._client.result,
+                "role": "share",
+                "home": self._home.keys.queue,
+                "homeResult": self._home.keys.result,
+            }
+            self._shares[part] = Record(part, self.id, self._adder, about)
+        return self._shares[part]
 
     def nest(self, inner: Nested[Any]) -> Steps[Adder]:
         """What adds a batch that is a part of this one: the step that begins it makes its ``then`` a part."""
@@ -206,13 +290,18 @@ class Adder:
             raise BadBatch(
                 f'"then" of batch "{id}" has the id of another part of batch "{self.id}", "{short(then.id)}": give it one of its own'
             )
-        if self._tasks or self._number == 0:
+        if self._tasks or self._is_first:
             yield from self.flush()
-        return Adder(self._part, id, policy, then, False, joins=True)
+        if self._is_spread:
+            at = whole_of(self._client, id)
+            yield from self._announce([], [] if at is self._home else [at], [then.id])
+            if at is not self._home and at not in self._shares:
+                yield from self._share(at).send([], False)
+        return Adder(self._client, id, policy, then, False, joins=True)
 
     def check_open(self) -> Steps[None]:
         """Raises ``BatchCancelled`` if no more parts are wanted."""
-        [(state, why)] = yield Commands([("HMGET", self._part.keys.own(f"batch:{self.id}"), "state", "why")])
+        [(state, why)] = yield Commands([("HMGET", self._home.keys.own(f"batch:{self.id}"), "state", "why")])
         if state:
             raise BatchCancelled(self.id, (why or b"it was cancelled").decode(errors="replace"))
 
@@ -225,29 +314,13 @@ class Adder:
 
     def abandon(self) -> Steps[None]:
         """Cancels what has been added."""
-        if self._begun:
-            yield from cancel_batch(self._part, self.id, "its client failed to add all of its parts")
+        # a share that refuses more tells the whole why
+        if self._whole.begun and not any(one.stopped for one in [self._whole, *self._shares.values()]):
+            yield from _cancel_in(self._home, self.id, "its client failed to add all of its parts")
 
     def _next_id(self) -> str:
         self._count += 1
         return f"{self.id}:{self._count - 1}"
-
-    def _check(self, reply: Any) -> None:
-        if reply[0] == -1:
-            self._begun = False
-            raise BatchExists(self.id)
-        if reply[0] == -4:
-            raise BadBatch(
-                f'batch "{self.id}" cannot begin in a queue that is being moved (millrace move), '
-                "because its parts would be counted in two places: begin it in the new place"
-            )
-        self._begun = True
-        if reply[0] == -2:
-            raise BatchCancelled(self.id, reply[1].decode(errors="replace"))
-        if reply[0] == -3:
-            raise MillraceError(
-                f'Redis has lost parts of batch "{self.id}": it went back to an older state. Begin it again under another id'
-            )
 
 
 def check_tasks(tasks: object) -> None:
@@ -261,42 +334,83 @@ def check_tasks(tasks: object) -> None:
 def begin(client: Client, tasks: object, then: object, on_failure: OnFailure, id: str | None) -> Adder:
     """What adds a batch. Raises ``BadBatch``."""
     check_tasks(tasks)
-    part = only_part(client)
     name = check_batch_id(str(uuid.uuid4()) if id is None else id)
     check_text(name)
     policy = check_policy(name, on_failure)
-    return Adder(part, name, policy, None if then is None else encode_then(name, then), id is None)
+    return Adder(client, name, policy, None if then is None else encode_then(name, then), id is None)
 
 
-def only_part(client: Client) -> Part:
-    """The queue's only list. Raises ``ValueError`` if it has several."""
+def whole_of(client: Client, id: str) -> Part:
+    """Where a batch is counted as a whole: the partition of the ``then`` task, unless that has an id of its own."""
+    return client.home(f"{id}:then")
+
+
+def _find(client: Client, id: str) -> Steps[Part | None]:
+    """The partition that has the batch, and not a share of it."""
+    check_batch_id(id)
     if len(client.parts) == 1:
         return client.parts[0]
-    raise ValueError(
-        "a queue in partitions has no batches, because their parts would be counted on several servers: "
-        "use a queue without partitions for them"
-    )
+    roles = yield Commands([("HMGET", part.keys.own(f"batch:{id}"), "size", "role") for part in client.parts])
+    for part, (size, role) in zip(client.parts, roles, strict=True):
+        if size is not None and role != b"share":
+            return part
+    return None
 
 
 _FIELDS = (
     "size", "policy", "open", "state", "done", "failed", "cancelled", "thenId", "why", "created", "endedAt",
+    "partitions",
 )  # fmt: skip
 
 
-def show_batch(part: Part, id: str) -> Steps[BatchView | None]:
+def show_batch(client: Client, id: str) -> Steps[BatchView | None]:
     """``None`` if there is no batch of that id, or it ended more than a week ago."""
-    check_batch_id(id)
-    [view] = yield from _show(part, [id])
+    part = yield from _find(client, id)
+    if part is None:
+        return None
+    [view] = yield from _show(client, part, [id])
     return view
 
 
-def _show(part: Part, ids: Sequence[str]) -> Steps[list[BatchView | None]]:
+def _show(client: Client, part: Part, ids: Sequence[str]) -> Steps[list[BatchView | None]]:
     own = part.keys.own
     commands: list[tuple[Arg, ...]] = []
     for id in ids:
-        commands += [("HMGET", own(f"batch:{id}"), *_FIELDS), ("SCARD", own(f"batch-failed:{id}"))]
+        commands += [
+            ("HMGET", own(f"batch:{id}"), *_FIELDS),
+            ("SCARD", own(f"batch-failed:{id}")),
+            ("SMEMBERS", own(f"batch-shares:{id}")),
+        ]
     replies = iter((yield Commands(commands)))
-    return [_view(id, next(replies), next(replies)) for id in ids]
+    views: list[BatchView | None] = []
+    for id in ids:
+        view, shares = _view(id, next(replies), next(replies)), next(replies)
+        if view is not None and shares and len(client.parts) > 1:
+            view = yield from _with_shares(client, view, {name.decode() for name in shares})
+        views.append(view)
+    return views
+
+
+def _with_shares(client: Client, view: BatchView, names: set[str]) -> Steps[BatchView]:
+    """With the counts of its shares that have not ended; those of the others are in its own."""
+    commands: list[tuple[Arg, ...]] = []
+    for part in client.parts:
+        if part.keys.queue in names:
+            own = part.keys.own
+            commands += [
+                ("HMGET", own(f"batch:{view.id}"), *_FIELDS),
+                ("SCARD", own(f"batch-failed:{view.id}")),
+            ]
+    replies = iter((yield Commands(commands)))
+    for values in replies:
+        share = _view(view.id, values, next(replies))
+        if share is not None:
+            sums = {name: getattr(view, name) + getattr(share, name) for name in _SUMS}
+            view = view._replace(**sums)
+    return view
+
+
+_SUMS = ("size", "succeeded", "failed", "cancelled", "waiting", "left")
 
 
 def _view(id: str, values: list[bytes | None], dead: int) -> BatchView | None:
@@ -329,43 +443,63 @@ def _view(id: str, values: list[bytes | None], dead: int) -> BatchView | None:
     )
 
 
-def list_batches(part: Part, most: int) -> Steps[list[BatchView]]:
+def list_batches(client: Client, most: int) -> Steps[list[BatchView]]:
     """Those that are open, the newest first, and after them those that ended within the last week, the last one first."""
-    [ids] = yield Commands([("ZRANGE", part.keys.own("batches"), 0, most - 1, "REV")])
     found: list[BatchView] = []
-    for start in range(0, len(ids), PAGE):
-        views = yield from _show(part, [id.decode(errors="replace") for id in ids[start : start + PAGE]])
-        found += [view for view in views if view is not None]
+    for part in client.parts:
+        [ids] = yield Commands([("ZRANGE", part.keys.own("batches"), 0, most - 1, "REV")])
+        for start in range(0, len(ids), PAGE):
+            page = [id.decode(errors="replace") for id in ids[start : start + PAGE]]
+            views = yield from _show(client, part, page)
+            found += [view for view in views if view is not None]
     # the open ones come by their ids
-    return sorted(found, key=lambda view: (view.is_over, 0 if view.is_over else -view.created_at))
+    found.sort(key=lambda view: (view.is_over, -(view.ended_at or 0) if view.is_over else -view.created_at))
+    return found[:most]
 
 
-def cancel_batch(part: Part, id: str, why: str = "it was cancelled") -> Steps[Cancelled]:
+def cancel_batch(client: Client, id: str) -> Steps[Cancelled]:
     """``unknown``: there is none of that id."""
-    check_batch_id(id)
+    part = yield from _find(client, id)
+    return "unknown" if part is None else (yield from _cancel_in(part, id, "it was cancelled"))
+
+
+def _cancel_in(part: Part, id: str, why: str) -> Steps[Cancelled]:
+    """Workers tell the other partitions, if there are any."""
     keys = [part.keys.queue, part.result_in_slot, part.keys.own("stats")]
     reply = yield Script("batch-cancel", keys, [id, why])
-    return "cancelled" if reply == 1 else "over" if reply == 0 else "unknown"
+    return "over" if reply == 0 else "unknown" if reply == -1 else "cancelled"
 
 
-def page_of_results(part: Part, id: str, start: int, as_: As) -> Steps[list[Outcome]]:
+def page_of_results(client: Client, id: str, start: int, as_: As) -> Steps[list[Outcome]]:
     """The outcomes of some parts, in the order in which they were added; none after the last one."""
     check_as(as_)
-    own = part.keys.own
-    [ids] = yield Commands([("LRANGE", own(f"batch-ids:{id}"), start, start + PAGE - 1)])
-    if not ids:
+    part = yield from _find(client, id)
+    if part is None:
         return []
-    values, errors = yield Commands(
-        [("HMGET", part.keys.result, *ids), ("HMGET", own("errors"), *ids)],
-    )
-    return [_outcome(*found, as_) for found in zip(ids, values, errors, strict=True)]
+    [raws] = yield Commands([("LRANGE", part.keys.own(f"batch-ids:{id}"), start, start + PAGE - 1)])
+    ids = [_text_if_any(raw) for raw in raws]
+    ended = yield from client.look_up(ids, everywhere=False)
+    # tasks that tasks have added are where those are
+    missing = [one for one in ids if one not in ended]
+    if missing and len(client.parts) > 1:
+        ended |= yield from client.look_up(missing, everywhere=True)
+    return [_outcome(one, ended.get(one), as_) for one in ids]
 
 
-def _outcome(raw_id: bytes, value: bytes | None, error: bytes | None, as_: As) -> Outcome:
-    id = raw_id.decode(errors="replace")
-    if value is not None:
-        return outcome(id, Ended(value, None), as_)
-    return Outcome(id, None, NotEnded(id) if error is None else error_of(id, error))
+def _text_if_any(raw: bytes) -> str | bytes:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
+def _outcome(name: str | bytes, ended: Ended | None, as_: As) -> Outcome:
+    id = name if isinstance(name, str) else name.decode(errors="replace")
+    if ended is None:
+        return Outcome(id, None, NotEnded(id))
+    if ended.value is not None:
+        return outcome(id, ended, as_)
+    return Outcome(id, None, ended.error)
 
 
 def describe(view: BatchView) -> str:

@@ -183,6 +183,7 @@ class Client:
         self.parts = [Part(keys, is_cluster) for keys in partitioned_keys(queue, result, partitions)]
         self._is_cluster = is_cluster
         self._levels: dict[str, Part] = {}
+        self.result = result
         self._recent: dict[bytes, None] = {}
 
     def home(self, id: str | bytes) -> Part:

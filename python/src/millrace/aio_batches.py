@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, M
 from typing import Any, Protocol, TypeVar
 
 from . import _batches as steps
-from ._batches import Adder, Batch, BatchView, Cancelled, Nested, Tasks, begin, only_part
+from ._batches import Adder, Batch, BatchView, Cancelled, Nested, Tasks, begin
 from ._parts import OnFailure
 from ._results import FIRST_PAUSE_S, As, Outcome
 from ._steps import Client, Steps
@@ -44,11 +44,11 @@ class AsyncBatches:
 
     async def show(self, id: str) -> BatchView | None:
         """See `Batches.show`."""
-        return await self._run(steps.show_batch(only_part(self._client), id))
+        return await self._run(steps.show_batch(self._client, id))
 
     async def list(self, count: int = 100) -> list[BatchView]:
         """See `Batches.list`."""
-        return await self._run(steps.list_batches(only_part(self._client), count))
+        return await self._run(steps.list_batches(self._client, count))
 
     async def wait(self, id: str, timeout: float | None = None) -> BatchView:
         """See `Batches.wait`."""
@@ -68,13 +68,12 @@ class AsyncBatches:
 
     async def cancel(self, id: str) -> Cancelled:
         """See `Batches.cancel`."""
-        return await self._run(steps.cancel_batch(only_part(self._client), id))
+        return await self._run(steps.cancel_batch(self._client, id))
 
     async def results(self, id: str, *, as_: As = "json") -> AsyncIterator[Outcome]:
         """See `Batches.results`."""
-        part = only_part(self._client)
         start = 0
-        while page := await self._run(steps.page_of_results(part, id, start, as_)):
+        while page := await self._run(steps.page_of_results(self._client, id, start, as_)):
             for one in page:
                 yield one
             start += len(page)

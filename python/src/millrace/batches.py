@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
 from . import _batches as steps
-from ._batches import Adder, Batch, BatchView, Cancelled, Nested, begin, only_part
+from ._batches import Adder, Batch, BatchView, Cancelled, Nested, begin
 from ._parts import OnFailure
 from ._results import FIRST_PAUSE_S, As, Outcome
 from ._steps import Client, Steps
@@ -55,11 +55,11 @@ class Batches:
 
     def show(self, id: str) -> BatchView | None:
         """How far it is; ``None`` if there is none of that id, or it ended more than a week ago."""
-        return self._run(steps.show_batch(only_part(self._client), id))
+        return self._run(steps.show_batch(self._client, id))
 
     def list(self, count: int = 100) -> list[BatchView]:
         """Those that are open first, then those that ended within the last week."""
-        return self._run(steps.list_batches(only_part(self._client), count))
+        return self._run(steps.list_batches(self._client, count))
 
     def wait(self, id: str, timeout: float | None = None) -> BatchView:
         """Waits until all parts have ended, or the rest was cancelled. For the result of ``then``, wait with `Queue.result` instead.
@@ -82,16 +82,15 @@ class Batches:
 
     def cancel(self, id: str) -> Cancelled:
         """Cancels the parts that have not ended, as `Queue.cancel` does; ``then`` counts as cancelled, too."""
-        return self._run(steps.cancel_batch(only_part(self._client), id))
+        return self._run(steps.cancel_batch(self._client, id))
 
     def results(self, id: str, *, as_: As = "json") -> Iterator[Outcome]:
         """The outcomes of its parts, in the order in which they were added, read a page at a time.
 
         One that has not ended has the error ``NotEnded``. Raises ``NoBatch``.
         """
-        part = only_part(self._client)
         start = 0
-        while page := self._run(steps.page_of_results(part, id, start, as_)):
+        while page := self._run(steps.page_of_results(self._client, id, start, as_)):
             yield from page
             start += len(page)
         if start == 0 and self.show(id) is None:

@@ -84,6 +84,8 @@ class Parts(NamedTuple):
     """Name of the hash that has the results."""
     ids: str
     """Name of the list that has the ids of the parts, in the order in which they were added."""
+    partitions: int = 1
+    """Of the queue: with several, a result is in the hash ``RESULTS:{n}``, n being the CRC-32 of its id modulo their number."""
 
 
 class Context:
@@ -138,9 +140,9 @@ class Context:
         """Of the batch that this task follows, as its ``then``."""
         value = _parsed(self.raw)
         told = value.get("parts") if isinstance(value, dict) else None
-        if not isinstance(told, dict) or not all(field in told for field in Parts._fields):
+        if not isinstance(told, dict) or not all(field in told for field in Parts._fields[:-1]):
             return None
-        return Parts(*(told[field] for field in Parts._fields))
+        return Parts(**{field: told[field] for field in Parts._fields if field in told})
 
     @property
     def cancelled(self) -> bool:

@@ -8,18 +8,27 @@
 -- `batch-known:ID` has the ids of those that tasks added.
 -- `batches` has the id of each batch by the time when its record is deleted, +inf while it is open.
 --
+-- In a queue in partitions each partition counts the parts that are in its list, in a record of its own: one has the role `whole`, the others
+-- are a `share` each. The whole waits for its shares, `batch-shares:ID`, as for parts. A share that is over or fails has something to tell the
+-- whole, and a whole that is being cancelled its shares: it is noted in `batch-reports`, and whoever reads that tells it there
+-- (queue/workers/batch-reports.ts), as often as necessary: what was told before changes nothing. `shares` has the ids of shares as `batches` those of
+-- batches; `batch-spawned:ID` lists the parts of a share that tasks added.
+--
 -- Whoever ends the last part concludes the batch in the same step: the `then` task is pushed, or becomes a dead letter, or is reported as
 -- cancelled, and the batch is over. So no crash can lose it or repeat it.
 --
 -- `result`: the result hash, if it is at hand. `base`: what the internal keys of the queue begin with. `shown`: the name of the result
--- hash for people, if `result` is not it.
-local function batches_of(queue, result, base, shown)
-  local call = redis.call
+-- hash for people, if `result` is not it. `now`: ms of Redis time as a text, where it is at hand.
+local function batches_of(queue, result, base, shown, now)
+  local call, none = redis.call, {}
   local KEPT = 7 * 24 * 3600 * 1000
-  local clock = call('TIME')
-  local now = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
+  if not now then
+    local clock = call('TIME')
+    now = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
+  end
   local CANCELLED, ERRORS, DEAD, BATCHES = base .. 'cancelled', base .. 'errors', base .. 'dead', base .. 'batches'
-  local self = {pushed = 0}
+  local SHARES, REPORTS = base .. 'shares', base .. 'batch-reports'
+  local self = {pushed = 0, reports = 0, now = now}
 
   local function key(kind, id) return base .. kind .. ':' .. id end
 
@@ -32,19 +41,52 @@ local function batches_of(queue, result, base, shown)
     return sum
   end
 
-  -- The record of a batch; nothing if there is none.
-  local FIELDS = {'size', 'declared', 'policy', 'open', 'state', 'then', 'thenId', 'thenBatch', 'thenSize', 'result'}
-  local function read(id)
-    local values = call('HMGET', key('batch', id), unpack(FIELDS))
+  -- Records by id, false where there is none: each is read once, and is then kept as Redis has it.
+  local records = {}
+  local FIELDS = {'size', 'declared', 'policy', 'open', 'state', 'then', 'thenId', 'thenBatch', 'thenSize', 'result',
+    'done', 'failed', 'cancelled', 'waited', 'role'}
+
+  -- The record of a batch; nothing if there is none, and why it cannot be read if its key has another type.
+  local function find(id)
+    if records[id] ~= nil then return records[id] or nil end
+    local name = key('batch', id)
+    local values = redis.pcall('HMGET', name, unpack(FIELDS))
+    if values.err then return nil, values end
     local size = tonumber(values[1])
+    records[id] = false
     if not size then return nil end
-    local b = {id = id, key = key('batch', id), size = size}
+    local b = {id = id, key = name, size = size}
     for i = 2, #FIELDS do b[FIELDS[i]] = values[i] or nil end
     b.declared, b.said, b.policy = tonumber(b.declared), b.policy, b.policy or 'wait'
     b.over = b.state == 'ended' or b.state == 'failed' or b.state == 'cancelled'
+    records[id] = b
+    return b
+  end
+  self.find = find
+
+  local function read(id)
+    local b, unfit = find(id)
+    -- raises the error as it is
+    if unfit then call('HLEN', key('batch', id)) end
     return b
   end
   self.read = read
+
+  -- Adds to a counter of a batch. With `changes`, these are written later, together.
+  local function count_up(b, field, by, changes)
+    if by == 0 then return end
+    b[field] = (tonumber(b[field]) or 0) + by
+    if not changes then return call('HSET', b.key, field, b[field]) end
+    changes[#changes + 1], changes[#changes + 2] = field, b[field]
+  end
+  self.count_up = count_up
+
+  -- Another partition is to be told how this batch, or share, stands.
+  local function report(b)
+    call('HINCRBY', REPORTS, b.id, 1)
+    self.reports = self.reports + 1
+  end
+  self.report = report
 
   -- what a part says of its batch, or the client that begins it
   local function describe(b, about)
@@ -68,17 +110,39 @@ local function batches_of(queue, result, base, shown)
       result = about.result or shown or result or ''}
     call('HSET', b.key, 'size', b.size, 'created', now, 'at', now, 'result', b.result)
     if size then call('HSET', b.key, 'declared', size) end
-    call('ZADD', BATCHES, '+inf', id)
+    b.role = about.role
+    if b.role then call('HSET', b.key, 'role', b.role, 'homeResult', about.homeResult) end
+    if b.role == 'whole' then call('HSET', b.key, 'partitions', about.partitions) end
+    if b.role == 'share' then call('HSET', b.key, 'home', about.home) end
+    call('ZADD', b.role == 'share' and SHARES or BATCHES, '+inf', id)
+    records[id] = b
     describe(b, about)
     return b
   end
   self.create = create
 
-  -- parts of a batch that have not ended
-  local function left(b)
-    if b.declared then return b.size - call('SCARD', key('batch-ended', b.id)) end
-    return call('SCARD', key('batch-left', b.id))
+  -- The number of parts and shares of a batch that have not ended; nothing, and why, if the key that tells it has another type.
+  local function count_left(b)
+    if not b.left then
+      local name = key(b.declared and 'batch-ended' or 'batch-left', b.id)
+      local size = redis.pcall('SCARD', name)
+      if type(size) == 'table' then return nil, size, name end
+      b.left = b.declared and b.size - size or size
+      if b.role == 'whole' then
+        b.shares = call('SCARD', key('batch-shares', b.id))
+        b.left = b.left + b.shares
+      end
+    end
+    return b.left
   end
+  self.count_left = count_left
+
+  local function left(b)
+    local number, unfit, name = count_left(b)
+    if unfit then call('SCARD', name) end
+    return number
+  end
+  self.left = left
 
   -- those of these ids that are members of a set, with `is` = 1, or are not, with 0; each once
   local function among(kind, id, ids, is)
@@ -106,13 +170,18 @@ local function batches_of(queue, result, base, shown)
   -- Ends parts. Returns the number of those that had not ended.
   local function finish(b, ids)
     if #ids == 0 then return 0 end
-    if not b.declared then return many('SREM', key('batch-left', b.id), ids) end
+    if not b.declared then
+      local before, gone = left(b), many('SREM', key('batch-left', b.id), ids)
+      b.left = before - gone
+      return gone
+    end
     local fresh = unended(b, ids)
     -- a batch has no more parts than its size, whatever clients push
     for i = #fresh, left(b) + 1, -1 do fresh[i] = nil end
     if #fresh == 0 then return 0 end
     many('SADD', key('batch-ended', b.id), fresh)
     many('RPUSH', key('batch-ids', b.id), fresh)
+    b.left = b.left - #fresh
     return #fresh
   end
 
@@ -122,11 +191,11 @@ local function batches_of(queue, result, base, shown)
   local function with_parts(b)
     local body = string.match(b['then'], '^(%{.*)%}$')
     if not body then return b['then'] end
-    local counts = call('HMGET', b.key, 'done', 'failed', 'cancelled')
     local text = function(value) return (string.gsub(cjson.encode(value), '\\/', '/')) end
-    return string.format('%s%s"parts":{"batch":%s,"size":%.0f,"succeeded":%.0f,"failed":%.0f,"cancelled":%.0f,"results":%s,"ids":%s}}',
-      body, body == '{' and '' or ',', text(b.id), b.size, counts[1] or 0, counts[2] or 0, counts[3] or 0,
-      text(b.result or result or ''), text(key('batch-ids', b.id)))
+    local partitions = b.role == 'whole' and string.format(',"partitions":%.0f', call('HGET', b.key, 'partitions') or 0) or ''
+    return string.format('%s%s"parts":{"batch":%s,"size":%.0f,"succeeded":%.0f,"failed":%.0f,"cancelled":%.0f,"results":%s,"ids":%s%s}}',
+      body, body == '{' and '' or ',', text(b.id), b.size, b.done or 0, b.failed or 0, b.cancelled or 0,
+      text(b.result or result or ''), text(key('batch-ids', b.id)), partitions)
   end
 
   local function clear(id)
@@ -143,10 +212,16 @@ local function batches_of(queue, result, base, shown)
     local state = b.state == 'failing' and 'failed' or b.state == 'cancelling' and 'cancelled' or 'ended'
     b.over, b.state = true, state
     call('HSET', b.key, 'state', state, 'endedAt', now)
-    call('HDEL', b.key, 'open')
-    call('ZADD', BATCHES, now + KEPT, b.id)
+    if b.open then call('HDEL', b.key, 'open') end
+    call('ZADD', b.role == 'share' and SHARES or BATCHES, now + KEPT, b.id)
     call('ZREM', CANCELLED, mark(b.id))
     call('UNLINK', key('batch-left', b.id), key('batch-inner', b.id), key('batch-known', b.id))
+    if b.role == 'whole' then call('UNLINK', key('batch-shares', b.id)) end
+    if b.role == 'share' then
+      -- the whole has them
+      call('UNLINK', key('batch-ids', b.id))
+      return report(b)
+    end
     if not b['then'] then return end
     local id, outer, raw = b.thenId, b.thenBatch, with_parts(b)
     if outer then call('SREM', key('batch-inner', outer), b.id) end
@@ -188,15 +263,14 @@ local function batches_of(queue, result, base, shown)
     if type(redis.pcall('HINCRBY', base .. 'stats', 'marks', 1)) ~= 'number' then
       redis.pcall('HSET', base .. 'stats', 'marks', now)
     end
+    if b.role == 'whole' or b.role and state == 'failing' then report(b) end
     -- parts that are dead letters already, and would have been waited for
-    local failed = finish(b, call('SMEMBERS', key('batch-failed', b.id)))
-    if failed > 0 then call('HINCRBY', b.key, 'failed', failed) end
+    count_up(b, 'failed', finish(b, call('SMEMBERS', key('batch-failed', b.id))))
     for _, inner in ipairs(call('SMEMBERS', key('batch-inner', b.id))) do
       local other = read(inner)
       if other and not other.over and not other.state then
         stop(other, 'cancelling', 'batch "' .. b.id .. '" was cancelled')
-        -- it may be over, with those inside of it
-        conclude_if_done(read(inner))
+        conclude_if_done(other)
       end
     end
   end
@@ -212,28 +286,28 @@ local function batches_of(queue, result, base, shown)
     end
     if b.over then return end
     if about then describe(b, about) end
-    local done, cancelled, failures = ended.done or {}, ended.cancelled or {}, ended.failed or {}
-    local sums = {failed = 0}
-    local fresh = #failures > 0 and unended(b, failures) or failures
-    if #fresh > 0 then
-      many('SADD', key('batch-failed', id), fresh)
-      if b.policy ~= 'wait' or b.state then sums.failed = finish(b, fresh) end
+    local done, cancelled, failures = ended.done or none, ended.cancelled or none, ended.failed or none
+    local changes, fresh, failed = {'at', now}, none, 0
+    if #failures > 0 then
+      fresh = unended(b, failures)
+      if #fresh > 0 then
+        many('SADD', key('batch-failed', id), fresh)
+        if b.policy ~= 'wait' or b.state then failed = finish(b, fresh) end
+        if not b.waited then count_up(b, 'waited', 1, changes) end
+      end
     end
-    if b.policy == 'wait' then
+    if b.waited and b.policy == 'wait' then
       for _, ids in ipairs({done, cancelled}) do
         if #ids > 0 then many('SREM', key('batch-failed', id), ids) end
       end
     end
-    sums.done, sums.cancelled = finish(b, done), finish(b, cancelled)
-    for field, count in pairs(sums) do
-      if count > 0 then call('HINCRBY', b.key, field, count) end
-    end
-    call('HSET', b.key, 'at', now)
-    if sums.failed > 0 and b.policy == 'cancel' and not b.state then
+    count_up(b, 'done', finish(b, done), changes)
+    count_up(b, 'failed', failed, changes)
+    count_up(b, 'cancelled', finish(b, cancelled), changes)
+    call('HSET', b.key, unpack(changes))
+    if failed > 0 and b.policy == 'cancel' and not b.state then
       local why = about and about.why and about.why[fresh[1]] or 'it failed'
       stop(b, 'failing', 'part ' .. string.sub(fresh[1], 1, 200) .. ': ' .. string.sub(why, 1, 1000))
-      -- batches inside of it may have ended, and this one with them
-      b = read(id)
     end
     conclude_if_done(b)
   end
@@ -264,17 +338,22 @@ local function batches_of(queue, result, base, shown)
     local added = #fresh
     if not b.declared then
       added = many('SADD', key('batch-left', b.id), fresh)
-      many('RPUSH', key('batch-ids', b.id), fresh)
+      -- the client lists what it adds in the order of all partitions
+      if b.role ~= 'whole' or by ~= 'client' then many('RPUSH', key('batch-ids', b.id), fresh) end
+      if b.role == 'share' and by ~= 'client' then many('RPUSH', key('batch-spawned', b.id), fresh) end
     end
-    b.size = b.size + added
-    call('HINCRBY', b.key, 'size', added)
+    if b.left then b.left = b.left + added end
+    count_up(b, 'size', added)
     return fresh
   end
 
-  -- Ends a batch that is being cancelled without those of its parts that have not ended.
+  -- Ends a batch that is being cancelled without those of its parts that have not ended; its shares are waited for.
   self.abandon = function(b)
-    call('HINCRBY', b.key, 'cancelled', left(b))
-    conclude(b)
+    local lost = left(b) - (b.shares or 0)
+    count_up(b, 'cancelled', lost)
+    call('UNLINK', key('batch-left', b.id))
+    b.left = b.left - lost
+    conclude_if_done(b)
   end
 
   -- A dead letter was dropped, so that its part cannot be retried any more.
@@ -283,7 +362,7 @@ local function batches_of(queue, result, base, shown)
     if not b or b.over or call('SMISMEMBER', key('batch-failed', id), part)[1] == 0 then return end
     local failed = finish(b, {part})
     call('SREM', key('batch-failed', id), part)
-    if failed > 0 then call('HINCRBY', b.key, 'failed', failed) end
+    count_up(b, 'failed', failed)
     conclude_if_done(b)
   end
 

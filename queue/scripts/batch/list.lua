@@ -4,7 +4,8 @@
 -- ARGV  1 'open' or 'ended'  2 number of those to leave out  3 maximum number of those to return
 -- Returns  { ms of Redis time; number of batches of this kind; for each of the page a list: its id, the fields below, the number of its
 --          failed parts, of open batches inside of it }. Texts of at most 1,024 bytes; of what is none of ours, fields are empty.
-local FIELDS = {'size', 'policy', 'open', 'state', 'done', 'failed', 'cancelled', 'thenId', 'why', 'created', 'at', 'endedAt'}
+local FIELDS = {'size', 'policy', 'open', 'state', 'done', 'failed', 'cancelled', 'thenId', 'why', 'created', 'at', 'endedAt',
+  'partitions'}
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 if redis.call('EXISTS', KEYS[1]) == 0 then return {now, 0} end

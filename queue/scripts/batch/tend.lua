@@ -1,18 +1,21 @@
 -- Looks after batches: deletes the records of those that ended long ago, and counts parts that ended without being counted, because a plain
 -- worker ran them, or one of an earlier version. Such a part has a result or an error. Parts of a cancelled batch that can be nowhere, as
--- the queue has been empty for long or was deleted, or were never pushed, count as cancelled.
+-- the queue has been empty for long or was deleted, or were never pushed, count as cancelled. The shares of a still batch in partitions are asked
+-- once a minute, because servers that went back in time may have forgotten what they told each other.
 --
 -- KEYS  1 queue  2 result  3 errors  4 stats
 -- ARGV  1 how long a batch must be still before it is looked at, ms  2 maximum number of parts to look at
+--       3 1 to look at shares of batches instead
 -- Returns  1 if there may be more to do now, else 0
 local base = string.sub(KEYS[4], 1, -6)
-local BATCHES = base .. 'batches'
+local BATCHES = base .. (ARGV[3] == '1' and 'shares' or 'batches')
 if redis.call('EXISTS', BATCHES) == 0 then return 0 end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local old = redis.call('ZRANGEBYSCORE', BATCHES, '-inf', now, 'LIMIT', 0, 20)
 for _, id in ipairs(old) do
-  for _, kind in ipairs({'batch', 'batch-left', 'batch-ended', 'batch-failed', 'batch-ids', 'batch-inner', 'batch-known'}) do
+  for _, kind in ipairs({'batch', 'batch-left', 'batch-ended', 'batch-failed', 'batch-ids', 'batch-inner', 'batch-known',
+    'batch-shares', 'batch-spawned'}) do
     redis.call('UNLINK', base .. kind .. ':' .. id)
   end
   redis.call('ZREM', BATCHES, id)
@@ -44,7 +47,14 @@ local function is_empty()
 end
 if b.state and still >= 12 * tonumber(ARGV[1]) and is_empty() then
   batches.abandon(b)
-  return 1
+  if b.over then return 1 end
+end
+if b.role == 'whole' and still >= 2 * tonumber(ARGV[1]) and redis.call('SCARD', base .. 'batch-shares:' .. b.id) > 0 then
+  local asked = tonumber(redis.call('HGET', b.key, 'asked')) or 0
+  if now - asked >= 12 * tonumber(ARGV[1]) or asked > now then
+    redis.call('HSET', b.key, 'asked', string.format('%.0f', now))
+    batches.report(b)
+  end
 end
 local ids, most = {}, tonumber(ARGV[2])
 if b.declared then

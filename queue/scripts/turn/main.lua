@@ -223,4 +223,4 @@ local packed = s.packs and not turn.unseen and #s.tasks == s.taken
 local made = s.made == s.now_text and s.now or tonumber(s.made)
 return {1, s.now, s.broken or s.length, s.drain and 1 or s.paused and 2 or 0, turn.seen + 1,
   packed and cmsgpack.pack(s.tasks) or s.tasks, s.pasts, next_in, marks,
-  s.apart and 1 or 0, made, s.aside or 0, s.form, s.limited}
+  s.apart and 1 or 0, made, s.aside or 0, s.form, s.limited or s.reports and 0, s.reports}

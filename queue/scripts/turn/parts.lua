@@ -1,7 +1,7 @@
 -- Parts of batches among what a turn settles, and the tasks that are added with results. Created in turns that have some.
 local function parts_of_turn()
   local base = string.sub(STATS, 1, -6)
-  local batches = batches_of(QUEUE, RESULT, base, turn.resultName)
+  local batches = batches_of(QUEUE, RESULT, base, turn.resultName, s.now_text)
 
   -- Why a group of parts cannot belong to the batch; nothing if it can. `said`: what other parts of this turn say.
   local function contradiction(group, b, said)
@@ -24,7 +24,7 @@ local function parts_of_turn()
   local function beyond(b, ids)
     local room = rooms[b.id]
     if not room then
-      room = {left = b.over and 0 or b.size - call('SCARD', base .. 'batch-ended:' .. b.id), none_for = {}}
+      room = {left = b.over and 0 or batches.count_left(b), none_for = {}}
       rooms[b.id] = room
     end
     for _, id in ipairs(batches.unended(b, ids)) do
@@ -36,35 +36,49 @@ local function parts_of_turn()
     return room.none_for
   end
 
+  -- Why a key of a batch that this turn may write cannot be used; nothing where all can. `b`: the batch, or what it will be.
+  local function unfit_key(group, b)
+    local _, unfit, name = batches.count_left(b)
+    if unfit then return misfit(unfit, name) end
+    local sizes = {}
+    if b.waited or group.dead then sizes['batch-failed:'] = 'SCARD' end
+    if b.declared or group.spawned then sizes['batch-ids:'] = 'LLEN' end
+    for kind, command in pairs(sizes) do
+      unfit = misfit(redis.pcall(command, base .. kind .. b.id), base .. kind .. b.id)
+      if unfit then return unfit end
+    end
+    return b.role and misfit(redis.pcall('HLEN', base .. 'batch-reports'), base .. 'batch-reports')
+  end
+
   -- Before anything is written: finds the ids of each group, and makes dead letters of results of parts that cannot be.
   -- Returns why the keys of a batch cannot be used; nothing where they can.
   local function check()
     local bad, said = {}, {}
     for _, group in ipairs(turn.parts or none) do
-      for kind, command in pairs({[''] = 'HLEN', ['-left'] = 'SCARD', ['-ended'] = 'SCARD', ['-failed'] = 'SCARD', ['-ids'] = 'LLEN'}) do
-        local name = base .. 'batch' .. kind .. ':' .. group.id
-        local unfit = misfit(redis.pcall(command, name), name)
-        if unfit then return unfit end
-      end
-      local b = batches.read(group.id)
+      local b, unread = batches.find(group.id)
+      if unread then return misfit(unread, base .. 'batch:' .. group.id) end
+      local known = b or group.size and {id = group.id, declared = group.size, size = group.size}
+      local unfit = known and not known.over and unfit_key(group, known)
+      if unfit then return unfit end
       local why = contradiction(group, b, said[group.id])
       group.wrong = why ~= nil
       if group.size and not why and not said[group.id] then said[group.id] = group end
-      group.done = {}
-      for _, at in ipairs(group.results or none) do group.done[#group.done + 1] = bytes(turn.results[2 * at - 1]) end
-      local known = b or group.size and {id = group.id, declared = group.size, size = group.size}
-      local over = not why and known and known.declared and beyond(known, group.done) or none
-      local kept = {}
-      for i, at in ipairs(group.results or none) do
-        local id = group.done[i]
-        if why or over[id] then
-          bad[at] = string.format('the task ran, but it cannot be a part of batch "%s": %s', group.id,
-            why or string.format('all of its %.0f parts have ended already', known.size))
-        else
-          kept[#kept + 1] = id
+      local positions, results, ids = group.results or none, turn.results, {}
+      for i = 1, #positions do ids[i] = bytes(results[2 * positions[i] - 1]) end
+      group.done = ids
+      -- of those that the library added, all belong to it
+      if why or known and known.declared then
+        local over = not why and beyond(known, ids) or none
+        group.done = {}
+        for i, at in ipairs(positions) do
+          if why or over[ids[i]] then
+            bad[at] = string.format('the task ran, but it cannot be a part of batch "%s": %s', group.id,
+              why or string.format('all of its %.0f parts have ended already', known.size))
+          else
+            group.done[#group.done + 1] = ids[i]
+          end
         end
       end
-      group.done = kept
     end
     for _, spawned in ipairs(turn.spawned or none) do spawned.parent = bytes(turn.results[2 * spawned.result - 1]) end
     if not next(bad) then return nil end
@@ -168,6 +182,7 @@ local function parts_of_turn()
     end
     for _, dropped in ipairs(s.given_up or none) do batches.give_up(dropped.batch, dropped.part) end
     s.arrived = s.arrived + batches.pushed
+    if batches.reports > 0 then s.reports = batches.reports end
   end
 
   return {check = check, spawn = spawn, is_stopped = is_stopped, count = count_parts}

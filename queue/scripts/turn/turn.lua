@@ -54,7 +54,8 @@
 --           suspects that wait aside,
 --           the form that was done: of a repeated turn, the one that was sent first,
 --           of a queue with limits: 1, or 2 while tasks wait that may not begin for the limits of the queue, or 3 while tasks that were
---           held may begin, which the length of the queue does not show}
+--           held may begin, which the length of the queue does not show; of others 0,
+--           number of batches of which another partition is to be told. The last two may be missing}
 -- The worker's hash may hold the policies of its pool: resultTtl (ms), deadMax, deadMaxAge (ms) and maxDeliveries.
 --
 -- Before: every task of this worker is in its in-flight hash (or in its wake list). After: each settled task is gone

@@ -9,7 +9,7 @@ import { closeRedis, openRedis, type RedisAddress } from '../../../queue/connect
 import { watchDrops, type Drops } from '../../../queue/connection/drops.ts';
 import { describeRisk, evictionRisk } from '../../../queue/connection/eviction.ts';
 import type { QueueKeys } from '../../../queue/keys.ts';
-import { locationOf, type QueueLocation } from '../../../queue/location.ts';
+import { locationOf, type QueueLocation, type RedisOf } from '../../../queue/location.ts';
 import { defineScripts } from '../../../queue/scripts/scripts.ts';
 import { REST_PAUSE } from '../../../queue/workers/rest.ts';
 import { storeResults } from '../../../queue/workers/store-results.ts';
@@ -28,6 +28,8 @@ export interface WorkerConnections {
   readonly results: ResultsElsewhere | undefined;
   /** Of a queue in partitions: how it is told of changes while it rests. */
   readonly changes: QueueChanges | undefined;
+  /** The same, of any partition, whether it takes tasks from it or not. */
+  readonly redisOf: RedisOf | undefined;
   /** Opens one more. */
   readonly connect: (own: RedisOptions) => Redis;
   /** Opens one more, with Millrace's scripts. */
@@ -110,7 +112,8 @@ function connectToServer(
     ? createQueueChanges({ address, pingEveryMs: REST_PAUSE * leaseMs })
     : undefined;
   const own = { drops: watchDrops(redis), results: undefined, ...ownOf(connectTo, address) };
-  const connections = { redis, changes, ...own };
+  const redisOf = changes && (() => redis);
+  const connections = { redis, changes, redisOf, ...own };
   return {
     queues: places.map(({ keys }) => ({ keys, connections })),
     ping: () => redis.ping(),
@@ -159,9 +162,16 @@ function connectToCluster(
   const changes = isInPartitions(options, places)
     ? createClusterChanges({ address, pingEveryMs: REST_PAUSE * leaseMs }, links)
     : undefined;
+  const bySlot = new Map<string, Redis>();
+  const clientOf = ({ queue }: Pick<QueueKeys, 'queue'>): Redis => {
+    const known = bySlot.get(queue) ?? defineScripts(links.client(queue));
+    bySlot.set(queue, known);
+    return known;
+  };
+  const redisOf = changes && clientOf;
   const queues = places.map((place) => {
-    const redis = defineScripts(links.client(place.keys.queue));
-    const own = { redis, changes, drops: watchDrops(redis), results: place.results && results };
+    const redis = clientOf(place.keys);
+    const own = { redis, changes, redisOf, drops: watchDrops(redis), results: place.results && results };
     return { keys: place.keys, connections: { ...own, ...ownOf(connectTo, place.address) } };
   });
   const clients = [...queues.map(({ connections: { redis } }) => redis), ...(results ? [results.redis] : [])];

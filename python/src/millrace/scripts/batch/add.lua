@@ -3,11 +3,13 @@
 --
 -- KEYS  1 queue  2 result  3 errors  4 cancelled  5 stats
 -- ARGV  1 id of the batch  2 a text that only its client knows  3 number of the chunk, from 1  4 1 if it is the last one
---       5 packed: {policy, then, thenId, thenBatch, joins, unique, resultName}; with `joins`, the `then` task becomes a part of the batch
---       `thenBatch` in the step that begins this one; with `unique`, the client gives each id once in the whole batch
+--       5 packed: {policy, then, thenId, thenBatch, joins, unique, resultName, role, homeResult, partitions, home}; with `joins`, the `then` task becomes a part of the batch
+--       `thenBatch` in the step that begins this one; with `unique`, the client gives each id once in the whole batch. In partitions, the role
+--       'whole' with their number, or 'share' with the queue that has the whole, and the result hash there
 --       6 number of ids  7 number of tasks
 --       then ids of parts, then their tasks: as many of the first ids have one, the others are added by whoever ends them
--- Returns  {parts of the batch, tasks pushed}; {-1} if the id is taken; {-2, why} if the batch was cancelled, or the one that it joins;
+--       then, of a whole, packed: {shares, ids}: queues of the shares that begin now, and ids of parts in all partitions, in their order
+-- Returns  {parts of the batch, tasks pushed, whether another partition is to be told}; {-1} if the id is taken; {-2, why} if the batch was cancelled, or the one that it joins;
 --          {-3} if the server does not know what it should, because it lost writes; {-4} if the queue is being moved, and the batch has to
 --          begin in its new place. Then nothing was changed.
 local base = string.sub(KEYS[5], 1, -6)
@@ -20,12 +22,14 @@ redis.call('LLEN', KEYS[1])
 local b = batches.read(id)
 local adder, chunk = unpack(redis.call('HMGET', base .. 'batch:' .. id, 'adder', 'chunk'))
 chunk = tonumber(chunk) or 0
-if number == 1 and b and adder ~= ARGV[2] then return {-1} end
-if number > 1 and (not b or adder ~= ARGV[2] or number > chunk + 1) then return {-3} end
-if b and number <= chunk then return {b.size, 0} end
 local function why_over(of)
   return {-2, redis.call('HGET', of.key, 'why') or 'it was cancelled'}
 end
+-- a share that was cancelled before it began (share.lua)
+if b and b.over and b.role == 'share' and not adder then return why_over(b) end
+if number == 1 and b and adder ~= ARGV[2] then return {-1} end
+if number > 1 and (not b or adder ~= ARGV[2] or number > chunk + 1) then return {-3} end
+if b and number <= chunk then return {b.size, 0, 1} end
 if b and (b.state or b.over) then return why_over(b) end
 if not b then
   if redis.call('EXISTS', base .. 'move') == 1 then return {-4} end
@@ -38,6 +42,18 @@ if not b then
   b.open = '1'
 end
 redis.call('HSET', b.key, 'chunk', number)
+local whole = ARGV[8 + count + tasks]
+if whole then
+  whole = cmsgpack.unpack(whole)
+  local shares, listed = whole.shares, whole.ids
+  if #shares > 0 then
+    batches.left(b)
+    b.left = b.left + redis.call('SADD', base .. 'batch-shares:' .. id, unpack(shares))
+  end
+  for from = 1, #listed, 2000 do
+    redis.call('RPUSH', base .. 'batch-ids:' .. id, unpack(listed, from, math.min(from + 1999, #listed)))
+  end
+end
 local ids, raws = {unpack(ARGV, 8, 7 + count)}, {}
 local fresh = batches.add(b, ids, by)
 if #fresh == count then
@@ -64,4 +80,4 @@ if ARGV[4] == '1' then
   b.open = nil
   batches.conclude_if_done(b)
 end
-return {b.size, #raws}
+return {b.size, #raws, batches.reports}

@@ -3,7 +3,7 @@
 --
 -- KEYS  1 queue  2 result  3 stats
 -- ARGV  1 id of the batch  2 why
--- Returns  1 if it is being cancelled, 0 if it is over, -1 if there is none of that id
+-- Returns  1 if it is being cancelled, 2 if it is and other partitions are to be told, 0 if it is over, -1 if there is none of that id
 local batches = batches_of(KEYS[1], KEYS[2], string.sub(KEYS[3], 1, -6))
 redis.call('LLEN', KEYS[1])
 local b = batches.read(ARGV[1])
@@ -11,5 +11,5 @@ if not b then return -1 end
 if b.over then return 0 end
 if b.state then return 1 end
 batches.stop(b, 'cancelling', ARGV[2])
-batches.conclude_if_done(batches.read(ARGV[1]))
-return 1
+batches.conclude_if_done(b)
+return batches.reports > 0 and 2 or 1
