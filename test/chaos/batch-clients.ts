@@ -32,7 +32,7 @@ export interface BatchClientOptions {
 const LOOK_MS = 500;
 const CHUNK = 200;
 /** A plain client that has seen nothing of its batch for so long, in an empty queue, pushes it once more, ms. */
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 6_000;
 const OVER: ReadonlySet<string> = new Set(['ended', 'failed', 'cancelled']);
 
 export function openBatchClients(options: BatchClientOptions): BatchClients {

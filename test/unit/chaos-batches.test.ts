@@ -151,6 +151,17 @@ test('what a client has cancelled, or abandoned, may have ended in any state, wi
   ]);
 });
 
+test('where the servers have no common history, a cancelled part may have a result, and no result may be missing', () => {
+  const tries = [{ ...one, cancelled: true }];
+  const found = (done: number): string[] => {
+    const counts = { state: 'cancelled', done, failed: 0, cancelled: 4 - done };
+    const records = new Map([['b', { ...record, ...counts }]]);
+    return checkBatches({ tries, records }, { results: new Map(results), runs: [] }).map(({ kind }) => kind);
+  };
+  expect(found(1)).toEqual([]);
+  expect(found(4)).toEqual(['batch counts']);
+});
+
 test('what a plain worker took adds no parts and fails at nothing', () => {
   const spoiled: Spoiled = {
     plain: ['b:1', 'b:2'],
