@@ -40,17 +40,19 @@ export function scriptsIn({ outputs }: Metafile): ReadonlySet<string> {
     .flatMap(({ inputs }) => Object.entries(inputs))
     .filter(([path, { bytesInOutput }]) => /^(?:queue|worker|runtime)\//.test(path) && bytesInOutput > 0)
     .map(([path]) => path);
-  const names = files.flatMap((path) => {
-    const text = readFileSync(resolve(root, path), 'utf8');
-    const literal = [...text.matchAll(/\bscript\(\s*[\w.]+,\s*'([\w-]+)'|\bsources\['([\w-]+)'\]/g)];
-    const uses = text.match(/\bscript\(|\bsources\[/g) ?? [];
-    if (path !== RUNNER && literal.length !== uses.length)
-      throw new Error(
-        `${path} names a script by an expression: name it by a literal, as script(redis, 'turn')`,
-      );
-    return literal.map(([, called, read]) => called ?? read ?? '');
-  });
+  const names = files.flatMap((path) => scriptsNamedIn(path, readFileSync(resolve(root, path), 'utf8')));
   return new Set(names);
+}
+
+/** The names of the scripts that a source file, `text`, runs. Throws as `scriptsIn` does. */
+export function scriptsNamedIn(path: string, text: string): readonly string[] {
+  const literal = [...text.matchAll(/\bscript\([^,']+,\s*'([\w-]+)'|\bsources\['([\w-]+)'\]/g)];
+  const uses = text.match(/\bscript\(|\bsources\[/g) ?? [];
+  if (path !== RUNNER && literal.length !== uses.length)
+    throw new Error(
+      `${path} names a script by an expression: name it by a literal, as script(redis, 'turn')`,
+    );
+  return literal.map(([, called, read]) => called ?? read ?? '');
 }
 
 /** ioredis hashes each script that is defined; a bundle knows the hashes, so that only other scripts need node:crypto. */

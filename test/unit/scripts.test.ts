@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { scriptsNamedIn } from '../../scripts/bundle-lua.ts';
 
 const folder = join(import.meta.dirname, '../../queue/scripts');
 const scripts = readdirSync(folder, { recursive: true, encoding: 'utf8' })
@@ -50,4 +51,16 @@ test.for(['HISTORY_BYTES', 'OVERHEAD'])('%s is the same wherever it stands', (na
   );
   expect(values.length).toBeGreaterThan(1);
   expect(new Set(values).size).toBe(1);
+});
+
+test('the code names its scripts so that a bundle can find them', () => {
+  const root = join(import.meta.dirname, '../..');
+  const files = ['queue', 'worker', 'runtime'].flatMap((part) =>
+    readdirSync(join(root, part), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => `${part}/${name}`),
+  );
+  const named = files.flatMap((path) => scriptsNamedIn(path, readFileSync(join(root, path), 'utf8')));
+  expect(named).toContain('turn');
+  expect(named).toContain('batch-report');
 });
