@@ -14,7 +14,8 @@ import { script } from '../scripts/scripts.ts';
 import { taskHead } from '../task.ts';
 import { reap } from '../workers/reap.ts';
 import { register } from '../workers/register.ts';
-import { noPast, parsePast, turn, type Delivery, type Settled } from '../workers/turn.ts';
+import { noPast, parsePast } from '../workers/past.ts';
+import { turn, type Delivery, type Settled } from '../workers/turn.ts';
 import type { Finished } from './outcome.ts';
 import { settledOf } from './settled.ts';
 

@@ -3,7 +3,7 @@ import { partMarkOf } from '../batch-mark.ts';
 import { BadTaskOptions, checkUniqueId, taskOptionsOf, type TaskOptions } from '../task-options.ts';
 import { isLevelName } from '../priorities.ts';
 import { taskHead, type ParsedTask } from '../task.ts';
-import type { Past } from '../workers/turn.ts';
+import type { Past } from '../workers/past.ts';
 import { formatDuration } from '../../runtime/duration.ts';
 import type { Finished } from './outcome.ts';
 

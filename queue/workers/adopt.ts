@@ -2,7 +2,8 @@
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
 import { script } from '../scripts/scripts.ts';
-import { noPast, receiptPrefix, type Delivery } from './turn.ts';
+import { noPast } from './past.ts';
+import { receiptPrefix, type Delivery } from './turn.ts';
 
 /** What the worker knows when it sends the move. */
 export interface AdoptRequest {

@@ -7,6 +7,7 @@
 import type { Redis } from 'ioredis';
 import type { PartMark } from '../batch-mark.ts';
 import type { QueueKeys } from '../keys.ts';
+import { noPast, parsePast, type Past } from './past.ts';
 import { pack, unpackTexts, type Packable, type PackableObject } from './pack.ts';
 import { script } from '../scripts/scripts.ts';
 
@@ -14,20 +15,6 @@ import { script } from '../scripts/scripts.ts';
 const LONG = 4_096;
 /** What most results take, with receipt and id. */
 const RESULT_BYTES = 64;
-
-/** A task's history before this delivery. */
-export interface Past {
-  /** Failed attempts. */
-  readonly attempts: number;
-  /** Deliveries to workers that were lost while they held it. With any, the task is a suspect: see suspects.lua. */
-  readonly deliveries: number;
-  /** The last of those workers. */
-  readonly lastWorker?: string;
-  /** Number of tasks that were in flight in it, this one included; 1 by default. */
-  readonly company?: number;
-  /** It had expired, and a person requeued it. */
-  readonly reprieved?: true;
-}
 
 export interface Settled {
   readonly results: readonly {
@@ -163,8 +150,6 @@ export type TurnReply =
       /** Another partition is to be told of a batch: see workers/batch-reports.ts. */
       readonly reports?: true;
     };
-
-export const noPast: Past = { attempts: 0, deliveries: 0 };
 
 /** Makes a turn. Rejects with Redis' error if it is refused as a whole: `STALE`, `WRONGTYPE`, `OOM`. */
 export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest): Promise<TurnReply> {
@@ -381,26 +366,4 @@ export function packedThen(then: PartMark['then']): PackableObject {
 
 function some<T>(list: readonly T[]): readonly T[] | undefined {
   return list.length > 0 ? list : undefined;
-}
-
-/** `attempts:deliveries`, behind it the last worker that was lost, percent-encoded, and how many tasks it held, if several. */
-export function parsePast(text: string): Past {
-  const [attempts, deliveries, worker, company] = text.split(':');
-  const counts = { attempts: countOf(attempts) ?? 0, deliveries: countOf(deliveries) ?? 0 };
-  if (!worker) return counts.attempts + counts.deliveries > 0 ? counts : { ...counts, reprieved: true };
-  const others = countOf(company);
-  return { ...counts, lastWorker: decode(worker), ...(others !== undefined && { company: others }) };
-}
-
-/** `undefined` for what is no count, which something else has written. */
-function countOf(text = ''): number | undefined {
-  return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
-}
-
-function decode(worker: string): string {
-  try {
-    return decodeURIComponent(worker);
-  } catch {
-    return worker; // written by something else
-  }
 }

@@ -1,6 +1,6 @@
 /** Tasks that no worker has survived. */
 import type { RetryPolicy } from '../../queue/outcomes/retry.ts';
-import type { Past } from '../../queue/workers/turn.ts';
+import type { Past } from '../../queue/workers/past.ts';
 
 /** The default of a policy. */
 export const MAX_DELIVERIES = 5;
