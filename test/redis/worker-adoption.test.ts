@@ -2,12 +2,16 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
+import { openRedis } from '../../queue/connection/connection.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
+import { defineScripts } from '../../queue/scripts/scripts.ts';
+import { sleep } from '../../runtime/timers.ts';
+import { BLOCKER_OPTIONS, createIdleWait } from '../../worker/epoch/idle-wait.ts';
 import { eventually } from '../support/eventually.ts';
 import { monitor, type MonitoredCommand } from '../support/monitor.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';
-import { freshKeys, freshQueues } from '../support/turns.ts';
+import { freshKeys, freshQueues, startHandWorker } from '../support/turns.ts';
 import { resultsOf, startWorker } from '../support/workers.ts';
 
 let server: RedisServer;
@@ -143,4 +147,64 @@ test('of two queues of a worker: each begins so, and an urgent one goes before w
   gates[1]?.resolve('done');
   await resultsOf(redis, urgent.result, 3);
   expect(runs).toEqual(['bulk 1', 'urgent', 'bulk 2']);
+});
+
+test('what came to a less urgent queue and may not begin takes no place of an urgent task', async () => {
+  const queues = freshQueues(2);
+  const [urgent, bulk] = queues as [QueueKeys, QueueKeys];
+  // so slow that none is taken ahead
+  const handler = (): Promise<void> => sleep(150);
+  await using worker = startWorker(server, urgent, { handler, queue: queues.map(({ queue }) => queue) });
+  await worker.ready();
+  await redis.lpush(urgent.queue, 'first');
+  await resultsOf(redis, urgent.result, 1);
+  await blocked(...queues);
+  // urgent tasks come by turns
+  await redis.zadd(urgent.cancelled, Date.now() + 60_000, 'another');
+  using watched = await monitor(server);
+  await redis.multi().lpush(bulk.queue, 'bulk').lpush(urgent.queue, 'urgent 1', 'urgent 2').exec();
+  await resultsOf(redis, urgent.result, 4);
+  const commands = await watched.commands(redis);
+  const indexOf = (key: string, value: string): number =>
+    commands.findIndex(
+      ({ name, args }) => name === 'HSET' && String(args[0]) === key && args.map(String).includes(value),
+    );
+  const settled = indexOf(urgent.result, 'urgent 1');
+  const taken = indexOf(urgent.inflight(worker.id), 'urgent 2');
+  expect([settled, taken]).not.toContain(-1);
+  expect(commands.slice(settled, taken).filter(({ name }) => name.startsWith('EVAL'))).toEqual([]);
+});
+
+test('a task of which the worker hears after its wait has ended is left to whoever ends the epoch', async () => {
+  await using proxy = await startTcpProxy(server.port);
+  const keys = freshKeys();
+  const hand = await startHandWorker(redis, keys);
+  const { id, epoch } = hand;
+  const { madeAt: heard, seen } = await hand.turn();
+  const address = { url: `redis://127.0.0.1:${proxy.port}` };
+  const blocker = defineScripts(openRedis(address, BLOCKER_OPTIONS));
+  await blocker.ping();
+  const over = Promise.withResolvers<void>();
+  const begun: unknown[] = [];
+  const nothing = (): void => undefined;
+  const idle = createIdleWait(blocker, redis, keys, id, {
+    known: () => ({ worker: id, epoch, turn: 1, heard, seen }),
+    onAdopted: (task) => void begun.push(task),
+    onTask: nothing,
+    onDoubt: nothing,
+    onReady: nothing,
+    onEnd: over.resolve,
+    onConnection: () => Promise.resolve(),
+  });
+  idle.begin();
+  await blocked(keys);
+  proxy.stall('replies');
+  await redis.lpush(keys.queue, 'task');
+  await eventually(async () => expect(await redis.hvals(keys.inflight(id))).toEqual(['task']));
+  const ended = idle.end();
+  proxy.resume();
+  await ended;
+  await over.promise;
+  blocker.disconnect();
+  expect(begun).toEqual([]);
 });

@@ -140,7 +140,8 @@ async function wait(state: WaitState): Promise<void> {
   identify(state);
   const began = performance.now();
   const { moved, adopted } = await moveOnce(state);
-  if (adopted) state.onAdopted(adopted);
+  // after the end it is nobody's: what is in flight is put back with the epoch
+  if (adopted && !state.ended) state.onAdopted(adopted);
   if (moved === 'moved') return adopted ? undefined : state.onTask();
   if (moved === 'unblocked') return state.onDoubt();
   if (moved === 'timeout') return;

@@ -92,7 +92,7 @@ function planTurn(context: EpochContext): Plan {
   const { slots, worker, leaseMs } = options;
   const after = !slots.isFree(lane);
   const { usable: usableSlots } = slots;
-  const holding = slots.holding + slots.asked(lane);
+  const holding = slots.holding - slots.waitingBelow(lane) + slots.asked(lane);
   const { held, heldBytes } = tasks;
   const room = { mode, after, full: parts.full, usableSlots, target, holding, held, heldBytes };
   const want = wantedTasks(room);

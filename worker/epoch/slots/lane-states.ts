@@ -59,6 +59,13 @@ export function heldBeside({ held, holding }: LaneStates, lane: Lane): number {
   return holding - (held.get(lane) ?? 0);
 }
 
+/** How many tasks less urgent queues have taken and not begun: they let this one go first, so they take up none of its room. */
+export function waitingBelow({ held }: LaneStates, lane: Lane): number {
+  let waiting = 0;
+  for (const other of held.keys()) if (other.rank > lane.rank) waiting += other.held;
+  return waiting;
+}
+
 /** Whether tasks of several queues are held, this one's among them, and suspects are among those. */
 export function areSuspectsBeside({ held }: LaneStates, lane: Lane): boolean {
   if (held.size < 2 || !held.has(lane)) return false;

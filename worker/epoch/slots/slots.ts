@@ -30,6 +30,7 @@ import {
   setHeld,
   suspectsAbove,
   updateFlags,
+  waitingBelow,
   type LaneStates,
 } from './lane-states.ts';
 import { createPermits, type FindFilled, type Permits } from './permits.ts';
@@ -75,6 +76,8 @@ export interface WorkerSlots {
   outlive(tasks: readonly Promise<unknown>[]): void;
   /** How many tasks all queues but this one hold. */
   beside(lane: Lane): number;
+  /** How many tasks less urgent queues hold that have not begun. */
+  waitingBelow(lane: Lane): number;
   /** Whether this queue and others hold tasks, and some of all these are suspects: each has to be known to have company. */
   suspectsBeside(lane: Lane): boolean;
   /** Whether this queue may be given suspects: the others hold nothing, and nothing is on its way to them. */
@@ -181,6 +184,7 @@ export function createWorkerSlots(
     together: (run) => together(state, run),
     outlive: (tasks) => outlive(state, tasks),
     beside: (lane) => heldBeside(states, lane),
+    waitingBelow: (lane) => waitingBelow(states, lane),
     suspectsBeside: (lane) => areSuspectsBeside(states, lane),
     mayTakeSuspects: (lane) => heldBeside(states, lane) === 0 && isOnly(states.taking, lane),
     mustWait: (lane) => suspectsAbove(states, lane),
