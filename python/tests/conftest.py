@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 NODE = ROOT / "node_modules" / ".bin" / "node"
 PATIENCE_S = 120.0
+_claims: list[socket.socket] = []
 
 
 def eventually(holds: Callable[[], bool]) -> None:
@@ -47,11 +49,29 @@ def cluster_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
 
 
+def _free_port() -> int:
+    """As test/support/ports.ts: one that no test of the machine is given again while this process lives.
+
+    Below what the system gives to clients. A node of a cluster also listens on the port 10,000 above its own.
+    """
+    while True:
+        port = random.randint(12_000, 29_999)
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            if sys.platform == "linux":
+                claim.bind(f"\0millrace-test-port-{port}")
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", port))
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        return port
+
+
 @contextmanager
 def _redis(folder: str, *more: str) -> Iterator[int]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = _free_port()
     flags = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder, *more]
     with subprocess.Popen(["redis-server", *flags], stdout=subprocess.DEVNULL) as server:
         client = redis.Redis(port=port, retry=redis.retry.Retry(redis.backoff.ConstantBackoff(0.02), 500))
