@@ -53,6 +53,14 @@ describe('a function', () => {
     expect(await run(handler, 'pid').then(String)).toContain('"served":2');
   });
 
+  test('may fork: that process ends with its own status, and answers nothing', async () => {
+    const handler = await open();
+    expect(await Promise.all([run(handler, 'fork 3'), run(handler, 'after')])).toEqual([
+      Buffer.from('3'),
+      Buffer.from('after'),
+    ]);
+  });
+
   test('reports progress as it comes', async () => {
     const reports: unknown[] = [];
     const progress = (value: unknown): void => void reports.push(value);

@@ -81,6 +81,8 @@ class Runner:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._arrived: asyncio.Future[None] | None = None
         """What the event loop runs for."""
+        self._forked = False
+        """This is a process that a function has forked: it ends with the function, and answers nothing."""
 
     def run(self) -> None:
         """Runs tasks until the worker closes the socket, or the process is interrupted."""
@@ -97,8 +99,9 @@ class Runner:
                 else:
                     self._wait()
         finally:
-            self._outbox.send_answers()
-            self._close_loop()
+            if not self._forked:
+                self._outbox.send_answers()
+                self._close_loop()
 
     def _wait(self) -> None:
         """Blocks until something comes."""
@@ -192,11 +195,15 @@ class Runner:
             self._leave_loop()
 
     def _fail(self, number: int, error: BaseException) -> None:
+        if self._forked:
+            raise error
         # memory that could not be had, and what wanted to end the process, are no state to go on from
         last = isinstance(error, (SystemExit, KeyboardInterrupt, MemoryError))
         self._answer(number, frames.ERROR, error_body(error), last)
 
     def _answer(self, number: int, kind: int, body: bytes, last: bool) -> None:
+        if self._forked:
+            sys.exit()
         self._served += 1
         if last or self._interrupted or (self._limited and self._is_spent()):
             self._spent = True
@@ -330,6 +337,7 @@ class Runner:
         """In a process that a function has forked: nothing of this is its business."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._running.clear()
+        self._forked = True
 
 
 def _peak_memory() -> int:
