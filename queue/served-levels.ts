@@ -4,7 +4,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
-import { isLevel, LEVELS, type Level } from './priorities.ts';
+import { isLevel, levelKeys, LEVELS, type Level } from './priorities.ts';
 import { asList } from './scripts/decode-reply.ts';
 import { readCut } from './scripts/read.ts';
 
@@ -28,6 +28,16 @@ export async function readOpenLevels(redis: Redis, { priorities }: QueueKeys): P
 
 export async function openLevels(redis: Redis, keys: QueueKeys, levels: readonly Level[]): Promise<void> {
   await mark(redis, keys, levels, 'open');
+}
+
+/** The same, by a worker: one that is new is paused if the queue is, and only then. */
+export async function announceLevels(redis: Redis, keys: QueueKeys, levels: readonly Level[]): Promise<void> {
+  const known = await readLevels(redis, keys);
+  const added = levels.filter((level) => !known.includes(level));
+  const pause = added.length > 0 ? await redis.get(keys.paused) : null;
+  for (const { paused } of added.map((level) => levelKeys(keys, level)))
+    await (pause === null ? redis.del(paused) : redis.set(paused, pause));
+  await openLevels(redis, keys, levels);
 }
 
 /** No more is pushed to them; what waits there is not touched. */

@@ -8,7 +8,7 @@ import { checkDurability } from '../queue/connection/durability.ts';
 import { queueKeys, type QueueKeys } from '../queue/keys.ts';
 import { partitionedKeys } from '../queue/partitions.ts';
 import { rankedKeys, type Level } from '../queue/priorities.ts';
-import { openLevels } from '../queue/served-levels.ts';
+import { announceLevels } from '../queue/served-levels.ts';
 import { findFilled } from '../queue/workers/filled-queues.ts';
 import { clientName } from '../queue/workers/worker-connections.ts';
 import { systemClock } from '../runtime/clock.ts';
@@ -134,7 +134,7 @@ function announcing(options: WorkerOptions, queues: readonly ConnectedQueue[]): 
         throw new Error(
           `"${keys.queue}" has limits, which would not hold for its tasks of other priorities: remove the limits, or --priorities`,
         );
-      await openLevels(connections.redis, keys, levels);
+      await announceLevels(connections.redis, keys, levels);
     } catch (err) {
       log.warn({ err, queue: keys.queue }, 'clients are not told that tasks of other priorities are served');
     }

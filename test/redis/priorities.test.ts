@@ -248,6 +248,25 @@ test('inspect, progress and pause concern all of them', async () => {
   expect((await queue.inspect()).counters.completed).toBe(3);
 });
 
+test('a priority that a worker adds is paused if the queue is, and only then', async () => {
+  await using queue = openFresh();
+  await queue.pause('for a while');
+  {
+    await using _worker = startWorker(server, queue.keys, { handler: () => 'ok', priorities: ['high'] });
+    await eventually(() => queue.enqueue({ id: 'a' }, { priority: 'high' }));
+    expect(await redis.get(level(queue, 'high').paused)).toMatch(/for a while/);
+    await queue.resume();
+    expect(await queue.result('a')).toBe('ok');
+  }
+  // what was paused when the priority was taken away
+  await queue.pause();
+  await redis.hdel(queue.keys.priorities, 'high');
+  await queue.resume();
+  await using _worker = startWorker(server, queue.keys, { handler: () => 'ok', priorities: ['high'] });
+  await eventually(() => queue.enqueue({ id: 'b' }, { priority: 'high' }));
+  expect(await queue.result('b')).toBe('ok');
+});
+
 test('parts of batches, unique tasks and a priority that a task says of itself are dead letters that say so', async () => {
   await using queue = openFresh();
   await using _worker = startWorker(server, queue.keys, { handler: () => 'ok', priorities: both });
