@@ -26,7 +26,12 @@ local known, seen = tonumber(ARGV[3]), tonumber(ARGV[5])
 turn, seq = tonumber(turn), tonumber(seq)
 if epoch ~= ARGV[2] or not turn or not seq then return false end
 if turn < known or turn == known and tonumber(at) ~= tonumber(ARGV[4]) or seq < seen then return false end
-if drain or alone == '1' or state and string.find(state, '^drain') then return false end
+-- an order to drain that nobody has repeated has expired
+if drain then
+  local clock = redis.call('TIME')
+  if (tonumber(drain) or 0) > clock[1] * 1000 + math.floor(clock[2] / 1000) then return false end
+end
+if alone == '1' or state and string.find(state, '^drain') then return false end
 if redis.call('EXISTS', unpack(KEYS, 8, 14)) > 0 then return false end
 local waiting, in_hand = redis.pcall('LLEN', QUEUE), redis.pcall('HLEN', INFLIGHT)
 if type(waiting) ~= 'number' or type(in_hand) ~= 'number' then return false end

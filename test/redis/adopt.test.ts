@@ -110,6 +110,13 @@ test('without a task nothing is done', async () => {
   expect(await redis.hgetall(keys.worker(worker.id))).toEqual(before);
 });
 
+test('an order to drain that has expired leaves nothing to a turn', async () => {
+  const waiting = await startWaiting();
+  const { keys, worker, request } = waiting;
+  await redis.hset(keys.worker(worker.id), 'drain', Date.now() - 60_000);
+  expect(await adopt(redis, keys, request)).toBeDefined();
+});
+
 /** What leaves the task where it is: the next turn decides. */
 const reasons: readonly [string, (waiting: Waiting) => Promise<unknown>][] = [
   ['the queue is paused', ({ keys }) => pauseQueue(redis, keys, 'test')],
