@@ -54,11 +54,9 @@ async function mark(
   if (levels.length > 0) await redis.hset(priorities, ...levels.flatMap((level) => [level, as]));
 }
 
-/** Nothing is in them any more. */
-export async function forgetLevels(
-  redis: Redis,
-  { priorities }: QueueKeys,
-  levels: readonly Level[],
-): Promise<void> {
-  if (levels.length > 0) await redis.hdel(priorities, ...levels);
+/** Nothing is in them any more. One that is added again is paused only if the queue is by then. */
+export async function forgetLevels(redis: Redis, keys: QueueKeys, levels: readonly Level[]): Promise<void> {
+  if (levels.length === 0) return;
+  await redis.del(...levels.map((level) => levelKeys(keys, level).paused));
+  await redis.hdel(keys.priorities, ...levels);
 }

@@ -67,7 +67,9 @@ export const redisOfParts =
   ({ queue }: QueueKeys) => {
     const part = all.find(({ keys }) => keys.queue === queue);
     if (part) return part.redis;
-    throw new RangeError(`"${queue}" is not among the partitions that this client knows`);
+    throw new RangeError(
+      `partition "${queue}" of a batch is not among the ${all.length} that this client knows: open the queue with the number of partitions that it has`,
+    );
   };
 
 export function createChunks({ parts, resultName }: Adding, batch: Begun): Chunks {

@@ -79,10 +79,15 @@ test('one that is taken away is refused, and served until it is empty; a paused 
   await stage.restartController();
   await queue.resume();
   await pool.shows({ waiting: 2, desiredReplicas: 2, priorities: ['high', 'low'] });
+  await queue.pause('once more');
+  const pauseOfHigh = `millrace:{${pool.keys.queue}}[${pool.high}]:paused`;
+  expect(await stage.redis.exists(pauseOfHigh)).toBe(1);
   await stage.redis.del(pool.high);
   await pool.shows({ waiting: 1, priorities: ['low'] });
   await pool.workersAreTold('low');
   await eventually(async () => expect(await pool.written()).toEqual({ low: 'open' }));
+  // or it would be paused for good if it came back
+  expect(await stage.redis.exists(pauseOfHigh)).toBe(0);
 });
 
 test('a Redis that forgot is told again; when the pool ends, what is pushed is refused', async () => {
