@@ -19,6 +19,7 @@ from redis.cluster import RedisCluster
 from millrace import (
     AsyncQueue,
     BadBatch,
+    BadTaskOptions,
     BatchCancelled,
     BatchExists,
     BatchTimeout,
@@ -243,6 +244,11 @@ def test_a_batch_of_a_queue_in_partitions(url: str, name: str, plain: redis.Redi
         assert min(waiting) > 500
         with pytest.raises(BatchExists):
             queue.batch([{}], id="b")
+        unique = {"millrace": {"unique": "k"}}
+        with pytest.raises(BadTaskOptions, match='part u:1 of batch "u" is unique'):
+            queue.batch([{}, unique], id="u")
+        with pytest.raises(BadTaskOptions, match='"then" of batch "u2" is unique'):
+            queue.batch([{}], then=unique, id="u2")
         view = queue.batch.show("b")
         assert view is not None
         assert (view.state, view.size, view.left) == ("running", 2_501, 2_501)

@@ -115,6 +115,10 @@ describe.each([
     for (const keys of lists) expect(await redisOf(keys).llen(keys.queue)).toBeGreaterThan(500);
     expect(await queue.batch.show('b')).toMatchObject({ state: 'running', size: 3_000, left: 3_000 });
     await expect(queue.batch(numbers(1), { id: 'b' })).rejects.toThrow(/exists already/);
+    const unique = { millrace: { unique: 'k' } };
+    await expect(queue.batch([unique], { id: 'u' })).rejects.toThrow(/part u:0 of batch "u" is unique/);
+    const after = queue.batch(numbers(1), { id: 'u', then: unique });
+    await expect(after).rejects.toThrow(/"then" of batch "u" is unique .* in a queue in partitions/);
     let runs = 0;
     await using _worker = work(scene, ({ n, parts }: { n: number; parts?: unknown }) => {
       if (!parts) return 2 * n;

@@ -4,6 +4,7 @@ than for a thousand. Chunks are numbered, and each is added once, even if a conn
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import AsyncIterable, Iterable, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
@@ -21,7 +22,7 @@ from ._parts import (
 )
 from ._results import As, Outcome, check_as, outcome
 from ._steps import Arg, Client, Commands, Ended, Part, Script, Steps
-from .errors import BadBatch, BatchCancelled, BatchExists, MillraceError, NotEnded, short
+from .errors import BadBatch, BadTaskOptions, BatchCancelled, BatchExists, MillraceError, NotEnded, short
 
 Tasks: TypeAlias = Iterable[object] | AsyncIterable[object]
 TasksT = TypeVar("TasksT", bound=Tasks)
@@ -199,6 +200,8 @@ class Adder:
         self._adder = str(uuid.uuid4())
         self._home = whole_of(client, id)
         self._is_spread = len(client.parts) > 1
+        if then is not None:
+            self._refuse_unique(f'"then" of batch "{id}"', then.raw)
         outer = then.outer if then else None
         about: dict[str, Any] = {
             "policy": policy,
@@ -223,12 +226,23 @@ class Adder:
     def put(self, task: object) -> bool:
         """Keeps a part for the next `flush`. Returns whether that is due."""
         encoded = encode_part(self.id, task, self._next_id())
+        self._refuse_unique(f'part {short(encoded.id)} of batch "{self.id}"', encoded.raw)
         if not self._ids.add(self._count - 1, encoded.id):
             return False
         self._tasks.append(encoded)
         self._bytes += len(encoded.raw)
         most = min(len(self._client.parts), MOST_CHUNKS)
         return len(self._tasks) >= most * CHUNK_TASKS or self._bytes >= most * CHUNK_BYTES
+
+    def _refuse_unique(self, what: str, raw: bytes) -> None:
+        if not self._is_spread or b'"unique"' not in raw:
+            return
+        value = json.loads(raw)
+        options = value.get("millrace") if isinstance(value, dict) else None
+        if isinstance(options, dict) and options.get("unique") is not None:
+            raise BadTaskOptions(
+                f'{what} is unique ("{options["unique"]}"), which a task cannot be in a queue in partitions: its key may be in another one'
+            )
 
     def flush(self, last: bool = False) -> Steps[None]:
         """Sends what is kept."""

@@ -21,10 +21,7 @@ class _Run(Protocol):
 
 
 class Batches:
-    """Work that is split into tasks, its parts, and joined: when all have ended, one more task is pushed, once.
-
-    Not for a queue in partitions, for which all of it raises ``ValueError``.
-    """
+    """Work that is split into tasks, its parts, and joined: when all have ended, one more task is pushed, once."""
 
     def __init__(self, client: Client, run: _Run) -> None:
         self._client = client
