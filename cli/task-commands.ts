@@ -1,6 +1,7 @@
 /** The commands about single tasks: `enqueue`, `result`, `cancel`, `batch`, `dead`. */
 import { Option, type Command } from 'commander';
 import { FAILURE_POLICIES } from '../queue/batch-mark.ts';
+import { PRIORITIES } from '../queue/priorities.ts';
 import type { Trace } from '../runtime/opentelemetry.ts';
 import { duration, instant, integer, strict, UsageError } from '../runtime/program.ts';
 import { addAccessFlags, type AccessFlags } from './access/access-flags.ts';
@@ -33,11 +34,7 @@ export function addTaskCommands(command: Define, trace: () => Trace | undefined)
     )
     .option('--unique-for <duration>', 'keep the key for so long at least, such as 10m', duration)
     .addOption(
-      new Option('--priority <priority>', 'before or after the tasks of normal priority').choices([
-        'high',
-        'normal',
-        'low',
-      ]),
+      new Option('--priority <priority>', 'before or after the tasks of normal priority').choices(PRIORITIES),
     )
     .option('--wait', 'wait for the results and print them')
     .option('--timeout <duration>', 'with --wait, give up after this long', duration)

@@ -10,10 +10,11 @@ import { hashTag, queueKeys, type QueueKeys } from './keys.ts';
 export const LEVELS = ['high', 'low'] as const;
 /** A priority that has a list of its own. */
 export type Level = (typeof LEVELS)[number];
-export type Priority = Level | 'normal';
+export const PRIORITIES = ['high', 'normal', 'low'] as const;
+export type Priority = (typeof PRIORITIES)[number];
 
 export function isPriority(value: unknown): value is Priority {
-  return value === 'normal' || isLevel(value);
+  return PRIORITIES.some((priority) => priority === value);
 }
 
 export function isLevel(value: unknown): value is Level {

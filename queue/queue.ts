@@ -34,7 +34,7 @@ import { pauseQueue, resumeQueue } from './pause.ts';
 import { createElsewhere, type OtherHashes } from './results/elsewhere.ts';
 import type { ResultOptions } from './results/results.ts';
 import { defineScripts } from './scripts/scripts.ts';
-import { BadTaskOptions } from './task-options.ts';
+import { BadTaskOptions, uniqueInPartitions } from './task-options.ts';
 import { shortId, type EncodedTask, type IdOf, type TaskId } from './task.ts';
 import { traced } from './tracing.ts';
 
@@ -254,10 +254,7 @@ export function openQueue(options: QueueOptions = {}): Queue {
 /** The task. Throws `BadTaskOptions` for one that has to be in the only list of its queue. */
 function onlyIn({ all }: Parts, task: EncodedTask, priority: Priority): EncodedTask {
   if (priority !== 'normal') checkForLevel(task, priority);
-  if (task.unique && all.length > 1)
-    throw new BadTaskOptions(
-      `task ${shortId(task.id)} is unique ("${task.unique.key}"), which a task cannot be in a queue in partitions: its key may be in another one`,
-    );
+  if (task.unique && all.length > 1) throw uniqueInPartitions(`task ${shortId(task.id)}`, task.unique.key);
   return task;
 }
 

@@ -132,11 +132,18 @@ export function encodeWithOptions(task: unknown, options: TaskOptions = {}): Enc
 }
 
 /** Of a task that is text or bytes, without parsing it if it cannot have any. Throws `BadTaskOptions`. */
-function ownOptionsOf(task: unknown): TaskOptions | undefined {
+export function ownOptionsOf(task: unknown): TaskOptions | undefined {
   const isBytes = task instanceof Uint8Array;
   if (!isBytes && typeof task !== 'string') return taskOptionsOf(task);
   const text = isBytes ? Buffer.from(task.buffer, task.byteOffset, task.byteLength) : task;
   return text.includes(`"${FIELD}"`) ? taskOptionsOf(taskHead(Buffer.from(text)).value) : undefined;
+}
+
+/** Refuses `what`, which has this key, in a queue in partitions. */
+export function uniqueInPartitions(what: string, key: string): BadTaskOptions {
+  return new BadTaskOptions(
+    `${what} is unique ("${key}"), which a task cannot be in a queue in partitions: its key may be in another one`,
+  );
 }
 
 function withUnique(task: EncodedTask, options: TaskOptions | undefined): EncodedTask {

@@ -15,8 +15,8 @@ import {
   encodeThen,
   type FailurePolicy,
 } from '../batch-mark.ts';
-import { parseTask, shortId } from '../task.ts';
-import { BadTaskOptions, taskOptionsOf } from '../task-options.ts';
+import { shortId } from '../task.ts';
+import { ownOptionsOf, uniqueInPartitions } from '../task-options.ts';
 import { BatchCancelled } from './batch-errors.ts';
 import { createChunks, type Adding, type Begun, type Chunks } from './chunks.ts';
 import { createPartIds, type PartIds } from './part-ids.ts';
@@ -74,18 +74,14 @@ export async function addBatch(adding: Adding, tasks: Tasks, options: BatchOptio
   checkBatchId(id);
   const policy = checkPolicy(id, options.onFailure ?? 'wait');
   const then = options.then === undefined ? undefined : encodeThen(id, adding.stamp(options.then));
-  if (then) refuseUnique(adding, `"then" of batch "${id}"`, then.raw);
+  if (then) refuseUnique(adding, then.raw, () => `"then" of batch "${id}"`);
   return await addParts(adding, { id, policy, then }, tasks);
 }
 
-/** Throws `BadTaskOptions` for a task that has to be in the only list of its queue. */
-function refuseUnique({ parts }: Adding, what: string, raw: string | Buffer): void {
-  if (parts.current.length <= 1 || !raw.includes('"unique"')) return;
-  const unique = taskOptionsOf(parseTask(Buffer.from(raw)).value)?.unique;
-  if (unique === undefined) return;
-  throw new BadTaskOptions(
-    `${what} is unique ("${unique}"), which a task cannot be in a queue in partitions: its key may be in another one`,
-  );
+/** Throws `BadTaskOptions` for a task that has to be in the only list of its queue; `what` says which. */
+function refuseUnique({ parts }: Adding, raw: string | Buffer, what: () => string): void {
+  const unique = parts.current.length > 1 ? ownOptionsOf(raw)?.unique : undefined;
+  if (unique !== undefined) throw uniqueInPartitions(what(), unique);
 }
 
 async function addParts(adding: Adding, about: Begun, tasks: Tasks): Promise<Batch> {
@@ -102,7 +98,7 @@ async function addParts(adding: Adding, about: Begun, tasks: Tasks): Promise<Bat
         continue;
       }
       const part = encodePart(id, adding.stamp(task), fallbackId);
-      refuseUnique(adding, `part ${shortId(part.id)} of batch "${id}"`, part.raw);
+      refuseUnique(adding, part.raw, () => `part ${shortId(part.id)} of batch "${id}"`);
       if (ids.add(number, String(part.id))) chunks.add(part);
       // not for each part: a promise costs as much as encoding a small one
       if (chunks.full) await chunks.flush();
@@ -140,7 +136,7 @@ async function addNested(
     );
   const policy = checkPolicy(id, options.onFailure ?? 'wait');
   const plain = encodeThen(id, adding.stamp(options.then));
-  refuseUnique(adding, `"then" of batch "${id}"`, plain.raw);
+  refuseUnique(adding, plain.raw, () => `"then" of batch "${id}"`);
   const then = encodePart(outerId, plain.raw, `${id}:then`);
   if (!ids.add(number, String(then.id)))
     throw new BadBatch(

@@ -200,7 +200,7 @@ class Adder:
         self._adder = str(uuid.uuid4())
         self._home = whole_of(client, id)
         self._is_spread = len(client.parts) > 1
-        if then is not None:
+        if then is not None and self._is_spread:
             self._refuse_unique(f'"then" of batch "{id}"', then.raw)
         outer = then.outer if then else None
         about: dict[str, Any] = {
@@ -226,7 +226,8 @@ class Adder:
     def put(self, task: object) -> bool:
         """Keeps a part for the next `flush`. Returns whether that is due."""
         encoded = encode_part(self.id, task, self._next_id())
-        self._refuse_unique(f'part {short(encoded.id)} of batch "{self.id}"', encoded.raw)
+        if self._is_spread:
+            self._refuse_unique(f'part {short(encoded.id)} of batch "{self.id}"', encoded.raw)
         if not self._ids.add(self._count - 1, encoded.id):
             return False
         self._tasks.append(encoded)
@@ -235,7 +236,7 @@ class Adder:
         return len(self._tasks) >= most * CHUNK_TASKS or self._bytes >= most * CHUNK_BYTES
 
     def _refuse_unique(self, what: str, raw: bytes) -> None:
-        if not self._is_spread or b'"unique"' not in raw:
+        if b'"unique"' not in raw:
             return
         value = json.loads(raw)
         options = value.get("millrace") if isinstance(value, dict) else None
