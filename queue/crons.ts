@@ -4,7 +4,7 @@
  */
 import type { Redis } from 'ioredis';
 import { resultApart, type QueueKeys } from './keys.ts';
-import { asCount, asList, asText } from './scripts/decode-reply.ts';
+import { asBytes, asCount, asList } from './scripts/decode-reply.ts';
 import { script } from './scripts/scripts.ts';
 
 export interface CronState {
@@ -36,15 +36,16 @@ const OUTCOMES: readonly (Exclude<Outcome, 'open'> | undefined)[] = [
   'cancelled',
 ];
 
-/** A state, and the text that stands for it in Redis. */
+/** A state, and the bytes that stand for it in Redis, which may be no text; empty where there is none. */
 export interface StoredState {
   readonly state: CronState | undefined;
-  readonly text: string;
+  readonly bytes: Buffer;
   /** What became of the id that was asked about; `undefined` while that is open. */
   readonly outcome: Exclude<Outcome, 'open'> | undefined;
 }
 
-const MOST_BYTES = 4_096;
+/** The last moment with a year of four digits, as in RFC 3339. */
+const LAST_TIME = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 
 /** Reads a state, and what became of a task. */
 export async function readCron(redis: Redis, keys: QueueKeys, name: string, id = ''): Promise<StoredState> {
@@ -68,24 +69,24 @@ export async function readCronOutcome(
 export async function listCrons(
   redis: Redis,
   { crons }: QueueKeys,
-): Promise<readonly { readonly name: string; readonly state: CronState; readonly text: string }[]> {
-  const [, page] = await redis.hscan(crons, 0, 'COUNT', 100);
+): Promise<readonly { readonly name: string; readonly state: CronState; readonly bytes: Buffer }[]> {
+  const [, page] = await redis.hscanBuffer(crons, 0, 'COUNT', 100);
   return page.flatMap((name, i) => {
-    const text = page[i + 1] ?? '';
-    const state = i % 2 === 0 ? parseState(text) : undefined;
-    return state ? [{ name, state, text }] : [];
+    const bytes = page[i + 1];
+    const state = i % 2 === 0 && bytes ? parseState(bytes) : undefined;
+    return state && bytes ? [{ name: name.toString(), state, bytes }] : [];
   });
 }
 
 /**
- * Replaces the state that has this text, pushes the tasks, oldest first, and resolves to the new one; if another has replaced it
+ * Replaces the state that has these bytes, pushes the tasks, oldest first, and resolves to the new one; if another has replaced it
  * meanwhile, pushes nothing and resolves to `undefined`. `next: undefined` forgets it.
  */
 export async function moveCron(
   redis: Redis,
   keys: QueueKeys,
   name: string,
-  from: string,
+  from: Buffer,
   next: CronState | undefined,
   tasks: readonly CronTask[],
 ): Promise<StoredState | undefined> {
@@ -93,7 +94,9 @@ export async function moveCron(
   const [ids, raws] = [tasks.map(({ id }) => id), tasks.map(({ raw }) => raw)];
   const reply = await script(redis, 'cron')(...keysOf(keys), name, from, text, '', ...ids, ...raws);
   const [moved] = asList(reply, 'a cron task', 3);
-  return asCount(moved, 'a cron task') === 1 ? { state: next, text, outcome: undefined } : undefined;
+  return asCount(moved, 'a cron task') === 1
+    ? { state: next, bytes: Buffer.from(text), outcome: undefined }
+    : undefined;
 }
 
 const keysOf = ({ crons, queue, result, errors, cancelled }: QueueKeys): string[] => [
@@ -106,16 +109,16 @@ const keysOf = ({ crons, queue, result, errors, cancelled }: QueueKeys): string[
 
 function stored(reply: unknown): StoredState {
   const [, raw, outcome] = asList(reply, 'a cron task', 3);
-  const text = asText(raw, 'the state of a cron task', MOST_BYTES);
-  return { state: parseState(text), text, outcome: OUTCOMES[asCount(outcome, 'the end of a task')] };
+  const bytes = asBytes(raw, 'the state of a cron task');
+  return { state: parseState(bytes), bytes, outcome: OUTCOMES[asCount(outcome, 'the end of a task')] };
 }
 
 /** `undefined` for anything that is none of ours: the cron task begins anew. */
-function parseState(text: string): CronState | undefined {
+function parseState(bytes: Buffer): CronState | undefined {
   try {
-    const { of, until, last, over, missed, skipped } = JSON.parse(text) as Partial<CronState>;
+    const { of, until, last, over, missed, skipped } = JSON.parse(bytes.toString()) as Partial<CronState>;
     if (typeof of !== 'string' || !Number.isSafeInteger(until) || until === undefined) return undefined;
-    const known = last && typeof last.id === 'string' && Number.isSafeInteger(last.at) ? last : undefined;
+    const known = last && typeof last.id === 'string' && isTime(last.at) ? last : undefined;
     return {
       of,
       until,
@@ -128,6 +131,9 @@ function parseState(text: string): CronState | undefined {
     return undefined;
   }
 }
+
+const isTime = (value: unknown): boolean =>
+  Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= LAST_TIME;
 
 const countIn = (value: unknown): number =>
   typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? value : 0;

@@ -84,8 +84,8 @@ async function forgetRemoved({ crons, redis, keys, formerly }: CronsInput, state
   const removed = new Set([...formerly, ...state.keys()]);
   for (const { name } of crons) removed.delete(name);
   for (const name of removed) {
-    const { text } = await answered(readCron(redis, keys, name), WHAT);
-    if (text !== '') await answered(moveCron(redis, keys, name, text, undefined, []), WHAT);
+    const { bytes } = await answered(readCron(redis, keys, name), WHAT);
+    if (bytes.length > 0) await answered(moveCron(redis, keys, name, bytes, undefined, []), WHAT);
     state.delete(name);
   }
 }
@@ -125,10 +125,10 @@ async function runCron(
     next: CronState | undefined,
     tasks: readonly CronTask[] = [],
   ): Promise<CronState | undefined> =>
-    keep(await answered(moveCron(redis, keys, name, before.text, next, tasks), WHAT))?.state;
+    keep(await answered(moveCron(redis, keys, name, before.bytes, next, tasks), WHAT))?.state;
 
   if (cron.suspend) {
-    if (before.text === '') keep(before);
+    if (before.bytes.length === 0) keep(before);
     else await move(undefined);
     return { status: { name, suspended: true }, pushed: [] };
   }

@@ -20,13 +20,13 @@ export async function moveCrons({ source, destination, claim, to }: Route): Prom
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const states = await source.ask(listCrons(old, claim.keys));
     if (states.length === 0) return;
-    for (const { name, state, text } of states) {
+    for (const { name, state, bytes } of states) {
       const known = await destination.ask(readCron(there, first, name));
       if (isToBeReplaced(known.state, state)) {
-        const moved = await destination.ask(moveCron(there, first, name, known.text, state, []));
+        const moved = await destination.ask(moveCron(there, first, name, known.bytes, state, []));
         if (!moved) continue;
       }
-      await source.ask(moveCron(old, claim.keys, name, text, undefined, []));
+      await source.ask(moveCron(old, claim.keys, name, bytes, undefined, []));
     }
   }
 }

@@ -311,17 +311,49 @@ describe('a queue that is moved', () => {
 });
 
 describe('a Redis that somebody else writes', () => {
-  test.each(['', 'x', '{}', '{"of":1,"until":"now"}', '[]', 'x'.repeat(1 << 20)])(
-    'a state that is none begins anew: %.20s',
-    async (text) => {
+  test.each([
+    '',
+    'x',
+    '{}',
+    '{"of":1,"until":"now"}',
+    '[]',
+    'x'.repeat(1 << 20),
+    Buffer.from([0xff, 0xfe]),
+    Buffer.from([...Buffer.from('{"of":"UTC */10 * * * *","until":1},"last":"'), 0xff]),
+    // cut within a character
+    `x${'é'.repeat(4_096)}`,
+  ])('a state that is none begins anew: %.20s', async (text) => {
+    await using one = await scene();
+    await one.redis.hset(one.keys.crons, 'report', text);
+    const { run } = one.lead();
+    await run('10:05:00');
+    await run('10:10:00');
+    expect(await one.queued()).toEqual([task('10:10')]);
+  });
+
+  test.each([-1, 9e15, 253_402_300_800_000])(
+    'a last task at %d, which is no time, counts as none',
+    async (when) => {
       await using one = await scene();
-      await one.redis.hset(one.keys.crons, 'report', text);
+      const last = { at: when, id: 'x' };
+      const state = { of: 'UTC */10 * * * *', until: at('10:05:00'), last };
+      await one.redis.hset(one.keys.crons, 'report', JSON.stringify(state));
       const { run } = one.lead();
-      await run('10:05:00');
+      expect(await run('10:06:00')).toMatchObject({
+        status: [{ name: 'report', nextTime: '2026-11-29T10:10:00Z' }],
+      });
+      expect((await run('10:06:00')).status[0]?.lastTime).toBeUndefined();
       await run('10:10:00');
       expect(await one.queued()).toEqual([task('10:10')]);
     },
   );
+
+  test('one that is removed is forgotten, whatever bytes its state has', async () => {
+    await using one = await scene();
+    await one.redis.hset(one.keys.crons, 'report', Buffer.from([0xff]));
+    await one.lead().remove(['report']);
+    expect(await one.redis.exists(one.keys.crons)).toBe(0);
+  });
 
   test('a queue of another type: an error, and the occurrence is pushed when it is mended', async () => {
     await using one = await scene();
