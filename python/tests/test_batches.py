@@ -270,6 +270,23 @@ def test_a_batch_of_a_queue_in_partitions(url: str, name: str, plain: redis.Redi
         assert queue.batch.cancel("other") == "unknown"
 
 
+@pytest.mark.parametrize(("opened", "partitions"), [("{0}", 1), ("", 2)])
+def test_a_client_that_does_not_know_all_partitions_of_a_batch(
+    url: str, name: str, plain: redis.Redis, opened: str, partitions: int
+) -> None:
+    with Queue(url, queue=name, result=f"{name}:result", partitions=3) as queue:
+        # counted as a whole in partition 0
+        id = next(id for id in map(str, range(100)) if zlib.crc32(f"{id}:then".encode()) % 3 == 0)
+        queue.batch(({"n": n} for n in range(30)), id=id)
+    one = f":{opened}" if opened else ""
+    with Queue(url, queue=name + one, result=f"{name}:result{one}", partitions=partitions) as queue:
+        for read in (queue.batch.show, queue.batch.wait, lambda _: queue.batch.list()):
+            with pytest.raises(ValueError, match=rf'of batch "{id}" is not among the {partitions} that'):
+                read(id)
+        with pytest.raises(ValueError, match=f"is in 3 partitions, and this client knows {partitions}: open"):
+            list(queue.batch.results(id))
+
+
 def test_many_parts_need_no_memory(queue: Queue) -> None:
     pad = "x" * 100
     queue.batch({"n": n, "pad": pad} for n in range(2_000))

@@ -264,8 +264,18 @@ export async function* readBatchResults(parts: Parts, whole: Part, id: string): 
     // tasks that tasks have added are where those are
     const others = ids.filter((part) => !found.has(part));
     if (isSpread && others.length > 0) await Promise.all(parts.all.map((part) => read(part, others)));
+    if (others.some((part) => !found.has(part))) await checkPartitions(parts, whole, id);
     for (const part of ids) yield found.get(part) ?? { id: part, value: undefined, error: undefined };
   }
+}
+
+/** Throws `RangeError` if results may be in partitions that this client does not know. */
+async function checkPartitions({ all }: Parts, whole: Part, id: string): Promise<void> {
+  const partitions = Number((await whole.redis.hget(whole.own.batch(id), 'partitions')) ?? 1);
+  if (partitions <= all.length) return;
+  throw new RangeError(
+    `batch "${id}" is in ${partitions} partitions, and this client knows ${all.length}: open the queue with the number of partitions that it has`,
+  );
 }
 
 /** Of those that have ended there. */

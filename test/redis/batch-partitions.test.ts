@@ -153,6 +153,25 @@ describe.each([
     }
   });
 
+  test('a client that does not know all of its partitions is refused', async () => {
+    await using scene = await open();
+    const { queue, plain } = scene;
+    // counted as a whole in partition 0
+    const ids = numbers(100).map(({ n }) => `b${n}`);
+    const id = ids.find((name) => partitionOf(`${name}:then`, PARTITIONS) === 0) ?? '';
+    await queue.batch(numbers(30), { id });
+    const { queue: name, result } = plain;
+    const few = openQueue({ redis: place.address, queue: name, result, partitions: PARTITIONS - 1 });
+    await using _closed = { [Symbol.asyncDispose]: () => few.close() };
+    await expect(few.batch.show(id)).rejects.toThrow(
+      / is not among the \d+ that this client knows: open the queue with/,
+    );
+    const first = few.batch.results(id)[Symbol.asyncIterator]().next();
+    await expect(first).rejects.toThrow(
+      `batch "${id}" is in ${PARTITIONS} partitions, and this client knows ${PARTITIONS - 1}: open the queue with`,
+    );
+  });
+
   test('when a part fails, what is left in all partitions is cancelled', async () => {
     await using scene = await open();
     const { queue } = scene;

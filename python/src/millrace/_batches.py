@@ -400,14 +400,20 @@ def _show(client: Client, part: Part, ids: Sequence[str]) -> Steps[list[BatchVie
     views: list[BatchView | None] = []
     for id in ids:
         view, shares = _view(id, next(replies), next(replies)), next(replies)
-        if view is not None and shares and len(client.parts) > 1:
+        if view is not None and shares:
             view = yield from _with_shares(client, view, {name.decode() for name in shares})
         views.append(view)
     return views
 
 
 def _with_shares(client: Client, view: BatchView, names: set[str]) -> Steps[BatchView]:
-    """With the counts of its shares that have not ended; those of the others are in its own."""
+    """With the counts of its shares that have not ended; those of the others are in its own. Raises ``ValueError`` for one that is not known."""
+    unknown = min(names - {part.keys.queue for part in client.parts}, default=None)
+    if unknown is not None:
+        raise ValueError(
+            f'partition "{unknown}" of batch "{view.id}" is not among the {len(client.parts)} that this client knows: '
+            "open the queue with the number of partitions that it has"
+        )
     commands: list[tuple[Arg, ...]] = []
     for part in client.parts:
         if part.keys.queue in names:
@@ -498,7 +504,19 @@ def page_of_results(client: Client, id: str, start: int, as_: As) -> Steps[list[
     missing = [one for one in ids if one not in ended]
     if missing and len(client.parts) > 1:
         ended |= yield from client.look_up(missing, everywhere=True)
+    if len(ended) < len(set(ids)):
+        yield from _check_partitions(client, part, id)
     return [_outcome(one, ended.get(one), as_) for one in ids]
+
+
+def _check_partitions(client: Client, whole: Part, id: str) -> Steps[None]:
+    """Raises ``ValueError`` if results may be in partitions that this client does not know."""
+    [found] = yield Commands([("HGET", whole.keys.own(f"batch:{id}"), "partitions")])
+    if int(found or 1) > len(client.parts):
+        raise ValueError(
+            f'batch "{id}" is in {int(found)} partitions, and this client knows {len(client.parts)}: '
+            "open the queue with the number of partitions that it has"
+        )
 
 
 def _text_if_any(raw: bytes) -> str | bytes:
