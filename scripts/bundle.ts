@@ -254,6 +254,12 @@ function noticeFor(name: Program): string {
 }
 
 /**
+ * `keepNames` defines the name of each function when it is created, which takes longer than the rest of that, and 255 bytes for as long as
+ * the function stays: several KB of a pool. The controller has the names of the source instead.
+ */
+const NAMES_OF_SOURCE = { minify: false, minifyWhitespace: true, minifySyntax: true, keepNames: false };
+
+/**
  * Bundles one program.
  * @returns the size of the bundle in bytes.
  * Rejects when esbuild fails, with its messages.
@@ -262,6 +268,7 @@ export async function bundle(name: Program, entry = `${name}/main.ts`): Promise<
   const outfile = resolve(outputFolder, `${name}.js`);
   const { metafile } = await build({
     ...common(),
+    ...(name === 'controller' && NAMES_OF_SOURCE),
     entryPoints: [entry],
     outfile,
     format: 'esm',
