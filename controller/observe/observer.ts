@@ -3,7 +3,7 @@ import { keyOf } from '../../kube/watch.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
 import type { Step } from '../act/step.ts';
 import type { Journal } from '../process/journal.ts';
-import type { Sampled } from '../sample/sampled.ts';
+import { hasNothing, type Sampled } from '../sample/sampled.ts';
 import type { ControllerMetrics } from './metrics.ts';
 import { observe, type Observation, type Baseline } from './observation.ts';
 
@@ -48,7 +48,11 @@ export function observeStep(
   if (state.baseline && state.lists !== lists)
     state.baseline = { ...state.baseline, sample: undefined, curve: [] };
   state.lists = lists;
-  const { observation, baseline } = journal.during(keyOf(pool), () => observe(input, state.baseline));
+  const { observation, baseline } = journal.during(
+    keyOf(pool),
+    () => observe(input, state.baseline),
+    hasNothing(sampled) ? 'seen' : undefined,
+  );
   state.baseline = baseline;
   receive(pool, observation);
   const wokenAt = wakeAnswered(sampled, state.wokenAt);

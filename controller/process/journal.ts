@@ -19,8 +19,8 @@ export interface Journal extends Disposable {
    * Pools that the previous process worked on when it crashed, only one if the work was synchronous; empty if it did not crash.
    */
   readonly left: readonly string[];
-  /** Runs synchronous work for a pool. */
-  during<T>(pool: string, work: () => T): T;
+  /** Runs synchronous work for a pool. `seen`: it processes nothing but what earlier work did, so the watchdog is not needed. */
+  during<T>(pool: string, work: () => T, input?: 'seen'): T;
   /** Records that work on the pool is in progress, until the returned function is called. */
   begin(pool: string): () => void;
   /** The work in progress, to be read by `poolsIn`. */
@@ -61,10 +61,10 @@ export function openJournal(folder: string | undefined, watchdog?: Watchdog): Jo
   return {
     left,
     slots: memory,
-    during: (pool, work) => {
+    during: (pool, work, input) => {
       write(0, pool);
       try {
-        return watchdog ? watchdog.watch(pool, work) : work();
+        return watchdog && input !== 'seen' ? watchdog.watch(pool, work) : work();
       } finally {
         write(0, '');
       }

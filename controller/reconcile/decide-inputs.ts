@@ -8,7 +8,7 @@ import { policyOf, withFoundSlots } from '../decide/policy.ts';
 import { rebased } from '../decide/target-wait/learned.ts';
 import { foundSlotsOf, initialFoundSlots, type FoundSlotsState } from './found-slots.ts';
 import type { MemoryStore } from '../records/memory-store.ts';
-import type { Sampled } from '../sample/sampled.ts';
+import { hasNothing, type Sampled } from '../sample/sampled.ts';
 import { listsOf, type QueueLink } from '../sample/sampler.ts';
 
 /** The state of a pool's decisions, from one reconcile to the next. */
@@ -50,4 +50,10 @@ export async function memoryFor(input: MemoryInput, { memory }: DecideState): Pr
   const found = await memories.recall(keyOf(pool), link, memory, clock.elapsed(), clock.now());
   const { learned } = found;
   return learned ? { ...found, learned: rebased(learned, sampled.sample.counters, listsOf(link)) } : found;
+}
+
+/** `seen`: a decision processes no task, and nothing that was learned before this process began. For `Journal.during`. */
+export function inputOf(sampled: Sampled, memory: Memory, before: DecideState): 'seen' | undefined {
+  const isRecalled = memory.learned !== undefined && before.memory.learned === undefined;
+  return hasNothing(sampled) && !isRecalled ? 'seen' : undefined;
 }

@@ -26,7 +26,7 @@ import { noAddress, troubleOf, type Trouble } from '../report/terminal-error.ts'
 import type { Sampled } from '../sample/sampled.ts';
 import { listsOf, wakeOf, type QueueLink } from '../sample/sampler.ts';
 import type { ReconcileContext } from './context.ts';
-import { memoryFor, policyFor } from './decide-inputs.ts';
+import { inputOf, memoryFor, policyFor } from './decide-inputs.ts';
 import { followSlots } from './found-slots.ts';
 import type { Remembered } from './remembered.ts';
 
@@ -274,13 +274,13 @@ async function decideAndAct(context: ReconcileContext, before: Progress): Promis
     const now = clock.elapsed();
     const partitions = workerPartitions(state);
     const pods = (): readonly Pod[] => podsOf(key);
-    const told = asServed(pool, state);
-    const input = { api, pool: told, sampled, known, adopted, pods, rival, partitions, now, signal };
-    target = targetOf(input, state.act);
+    const input = { api, sampled, known, adopted, pods, rival, partitions, now, signal };
+    target = targetOf({ ...input, pool: asServed(pool, state) }, state.act);
     const policy = policyFor(pool, state.decide);
     const memory = await memoryFor({ pool, policy, sampled, link, memories, clock }, state.decide);
     const times = { now: clock.elapsed(), wall: clock.now() };
-    const around = <T>(work: () => T): T => journal.during(key, work);
+    const seen = inputOf(sampled, memory, state.decide);
+    const around = <T>(work: () => T): T => journal.during(key, work, seen);
     const step = await act({ pool, policy, memory, sampled, target, link, around, ...times }, state.act);
     state.decide.memory = step.decision.memory;
     return { ...before, target, step };

@@ -39,3 +39,10 @@ export const notYet: Sampled = {
   reason: 'NotSampledYet',
   why: 'the queue has not been read yet',
 };
+
+/** No task is in the queues, in whatever state; or nothing is known of them. */
+export function hasNothing(sampled: Sampled): boolean {
+  if (sampled.kind === 'unknown') return true;
+  const { waiting, inFlight, delayed, dead } = sampled.sample;
+  return waiting + inFlight + delayed + dead === 0;
+}

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openJournal, poolsIn } from '../../controller/process/journal.ts';
+import type { Watchdog } from '../../controller/process/watchdog.ts';
 
 const folder = (): ReturnType<typeof mkdtempDisposable> =>
   mkdtempDisposable(join(tmpdir(), 'millrace-journal-'));
@@ -45,4 +46,19 @@ test('more at a time than there is room for, names of any length, and no folder'
   expect(poolsIn(journal.slots)).toHaveLength(127);
   for (const end of ends) end();
   expect(poolsIn(journal.slots)).toEqual([]);
+});
+
+test('what processes nothing new is recorded, and not watched', () => {
+  const watched: string[] = [];
+  const watchdog: Watchdog = {
+    watch: (pool, work) => {
+      watched.push(pool);
+      return work();
+    },
+  };
+  using journal = openJournal(undefined, watchdog);
+  const slots = (): string[] => poolsIn(journal.slots);
+  expect(journal.during('ns/a', slots, 'seen')).toEqual(['ns/a']);
+  expect(journal.during('ns/b', slots)).toEqual(['ns/b']);
+  expect(watched).toEqual(['ns/b']);
 });
