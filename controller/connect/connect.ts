@@ -13,6 +13,7 @@ import { addressName, type RedisAddress } from '../../queue/connection/connectio
 import { sourceOf } from '../../queue/sources/sources.ts';
 import type { Source } from '../../queue/sources/source.ts';
 import type { SourceSpec } from '../../kube/source-spec.ts';
+import { compactKeys } from '../../queue/compact-keys.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { locationOf } from '../../queue/location.ts';
 import { partitionedKeys } from '../../queue/partitions.ts';
@@ -128,7 +129,7 @@ export async function connectPool(
     state.linked = { ...before, at };
     return before.link;
   }
-  const there = (keys: QueueKeys): QueueKeys => locationOf(address, keys).keys;
+  const there = (keys: QueueKeys): QueueKeys => compactKeys(locationOf(address, keys).keys);
   const queues = before?.link.queues ?? keysOf(spec, partitions, levels).map(there);
   const source = sourceFor(spec.source, state.linked);
   const key = keyOf(pool);
