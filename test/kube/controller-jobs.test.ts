@@ -144,6 +144,40 @@ describe.concurrent('a Job for each task', () => {
     expect(started.size).toBe(1);
   });
 
+  test('cancel: what works on until it is stopped keeps its key and its slot, and nothing stays of it', async () => {
+    // pods of a node stop by themselves, those of none are gone at once
+    const template = { spec: { nodeName: 'far', containers: [{ name: 'main', image: 'ffmpeg:7' }] } };
+    const limits = { perKey: { field: 'customer', concurrency: 1 } };
+    const { push, podOf, end, jobs, pool, keys, started } = await create({ template, limits });
+    await eventually(async () => expect((await pool()).status?.limits).toBeDefined());
+    await using queue = openQueue({ redis: stage.world.redis.url, queue: keys.queue, result: keys.result });
+    const [first, next] = [
+      '{"id":"first","customer":1,"millrace":{"unique":"u"}}',
+      '{"id":"next","customer":1}',
+    ];
+    await push(first);
+    await podOf(first);
+    await queue.cancel('first');
+    await eventually(async () => expect((await jobs())[0]?.metadata.deletionTimestamp).toBeDefined());
+    await push(next, '{"id":"twin","millrace":{"unique":"u"}}');
+    await expect(queue.result('twin', { timeoutMs: 120_000 })).rejects.toMatchObject({ of: 'first' });
+    expect(await stage.redis.zscore(keys.held, '1')).toBe('1');
+    expect(started.size).toBe(1);
+
+    await end(first, { exitCode: 0, message: 'half of it', stopping: true });
+    await expect(queue.result('first', { timeoutMs: 120_000 })).rejects.toThrow('was cancelled');
+    await end(next, { message: 'done' });
+    expect(await queue.result('next', { timeoutMs: 120_000 })).toBe('done');
+    // what clients read, the limits, and what is kept of the pool
+    const kept = /:(?:errors|expiry|stats|limits|limit-state|(?:decisions|timeline|memory):.*)$/;
+    await eventually(async () => {
+      const left = await stage.redis.keys(`millrace:{${keys.queue}}:*`);
+      expect(left.filter((key) => !kept.test(key))).toEqual([]);
+    });
+    expect(await stage.redis.hgetall(keys.result)).toEqual({ next: 'done' });
+    expect(started.size).toBe(2);
+  });
+
   test('nothing is started by a pool that is paused or only says what it would do', async () => {
     for (const mode of ['Paused', 'DryRun']) {
       const { push, pool, jobs, podOf, edit, end, result } = await create({ mode });

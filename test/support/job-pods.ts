@@ -25,6 +25,8 @@ export interface End {
   readonly reason?: string;
   /** Kubernetes takes it away. */
   readonly disrupted?: true;
+  /** It was told to stop. */
+  readonly stopping?: true;
 }
 
 export interface JobPods {
@@ -44,23 +46,24 @@ export function jobPods(objects: Objects, namespace: string): JobPods {
     for (const { metadata } of found) started.add(metadata.uid ?? '');
     return found;
   };
-  const podOf = (task: string): Promise<Pod> =>
+  const onlyPodOf = (task: string, isStopping: boolean): Promise<Pod> =>
     eventually(async () => {
       const found = (await pods()).filter(
         ({ metadata, status }) =>
           metadata.annotations?.['millrace.dev/task'] === task &&
-          !metadata.deletionTimestamp &&
+          (metadata.deletionTimestamp !== undefined) === isStopping &&
           !['Succeeded', 'Failed'].includes(status?.phase ?? ''),
       );
       expect(found, task).toHaveLength(1);
       return found[0] as Pod;
     });
+  const podOf = (task: string): Promise<Pod> => onlyPodOf(task, false);
   return {
     jobs: () => objects.list<Job>(JOBS, namespace),
     podOf,
     started,
-    end: async (task, { exitCode = 0, message, reason, disrupted } = {}) => {
-      const { metadata, spec } = await podOf(task);
+    end: async (task, { exitCode = 0, message, reason, disrupted, stopping = false } = {}) => {
+      const { metadata, spec } = await onlyPodOf(task, stopping);
       const finishedAt = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
       const terminated = { exitCode, message, reason, startedAt: finishedAt, finishedAt };
       const containerStatuses = spec?.containers.map(({ name, image }) => ({
@@ -81,7 +84,10 @@ export function jobPods(objects: Objects, namespace: string): JobPods {
       ];
       const phase = exitCode === 0 ? 'Succeeded' : 'Failed';
       const status = { phase, containerStatuses, ...(disrupted && { conditions }) };
-      await objects.patch(PODS, { namespace, name: metadata.name }, { status }, 'status');
+      const ref = { namespace, name: metadata.name };
+      await objects.patch(PODS, ref, { status }, 'status');
+      // as a kubelet does
+      if (stopping) await objects.remove(PODS, ref, { gracePeriodSeconds: 0 });
     },
   };
 }

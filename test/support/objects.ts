@@ -21,7 +21,8 @@ export interface Objects {
   create<T>(resource: Resource<T>, namespace: string | undefined, object: Json): Promise<T>;
   /** A merge patch. */
   patch<T>(resource: Resource<T>, ref: ObjectRef, change: Json, subresource?: Subresource): Promise<T>;
-  remove(resource: Resource<unknown>, ref: ObjectRef): Promise<void>;
+  /** `options`: DeleteOptions. */
+  remove(resource: Resource<unknown>, ref: ObjectRef, options?: Json): Promise<void>;
 }
 
 export function connectObjects(transport: Transport): Objects {
@@ -37,6 +38,6 @@ export function connectObjects(transport: Transport): Objects {
         body,
         contentType: 'application/merge-patch+json',
       }),
-    remove: async (resource, ref) => void (await call('DELETE', objectPath(resource, ref))),
+    remove: async (resource, ref, body) => void (await call('DELETE', objectPath(resource, ref), { body })),
   };
 }

@@ -26,7 +26,6 @@ import { readHolder, readHolders, type HeldJob, type KnownHolders } from './hold
 import { endOf } from './job-end.ts';
 import { jobName, PLACE_ANNOTATION, RECORDED_ANNOTATION } from './job.ts';
 import {
-  cancelJob,
   createJob,
   deleteJob,
   findJob,
@@ -37,6 +36,7 @@ import {
   READ_BYTES,
   recordEnd,
   release,
+  settleCancelled,
   settleUnbegun,
   type Created,
   type Holder,
@@ -167,20 +167,26 @@ async function followOne(
   const own = job && isOwnJob(input.pool, job) ? job : undefined;
   const end = own && endOf(own);
   if (own && !end && !isCancelled) return true;
+  // what a program writes when it is told to stop is no result
+  const isStopped = isCancelled && own?.metadata.deletionTimestamp !== undefined;
   const holder = await read();
-  if (own && end) {
+  if (own && end && !isStopped) {
     if (holder && (await recordEnd(input, holder, own, end)) !== undefined) notes.recorded.push(name);
     await keepFor(input, own);
     return false;
   }
   if (!holder) return own !== undefined;
-  if (isCancelled) {
-    await cancelJob(input, holder, own);
-    if (own) notes.deleted.push(name);
-    return own !== undefined;
+  if (isCancelled && own && !isStopped) {
+    await deleteJob(input, own);
+    notes.deleted.push(name);
+    return true;
   }
   // of one that was deleted, a pod may still work on the task
   if (await podsRemain(input, name)) return true;
+  if (isCancelled) {
+    await settleCancelled(holder);
+    return own !== undefined && !end;
+  }
   if (!input.starts) {
     await release(holder);
     return false;

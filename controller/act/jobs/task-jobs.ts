@@ -178,9 +178,8 @@ function outcomeOf({ pool, random }: JobsInput, ended: TaskEnd, attempt: number)
     : { kind: 'retry', delayMs: next.delayMs, error: describeError(error) };
 }
 
-/** Deletes the Job of a task that was cancelled, if there is one, and records that. */
-export async function cancelJob(input: JobsInput, holder: Holder, job: Job | undefined): Promise<void> {
-  if (job) await deleteJob(input, job);
+/** Records that a task was cancelled, which frees its key and its slot: nothing may work on it any more. */
+export async function settleCancelled(holder: Holder): Promise<void> {
   await settle(holder, holder.held.delivery?.past.attempts ?? 0, { kind: 'cancelled' });
 }
 
