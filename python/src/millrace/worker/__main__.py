@@ -13,7 +13,8 @@ from .._json import to_json
 from . import frames
 from .answers import fail_to_load
 from .describe import describe, format_traceback
-from .runner import Limits, Runner
+from .limits import Limits
+from .runner import Runner
 from .target import LoadError, Target
 
 CHANNEL = 3

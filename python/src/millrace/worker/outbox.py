@@ -25,15 +25,16 @@ class Outbox:
         self._parts: list[bytes | tuple[int, bytes]] = []
         """Frames, and results by number. Appending needs no lock, as what is taken out is only what was there."""
         self._size = 0
+        self._sender: int | None = None
+        """The thread that is sending, by `threading.get_ident`."""
         self._is_late = False
         """The flusher is going to send what waits."""
         self._waits = threading.Event()
         self._flusher: threading.Thread | None = None
 
-    @property
-    def busy(self) -> bool:
-        """A frame may be halfway out."""
-        return self._lock.locked()
+    def is_sending_here(self) -> bool:
+        """Whether this thread is sending, so that a frame may be halfway out: its signal handler asks. The frames of other threads go on."""
+        return self._sender == threading.get_ident()
 
     def add(self, frame: bytes) -> None:
         """Keeps it for the next `send`, unless there is much already."""
@@ -74,11 +75,21 @@ class Outbox:
             if frame:
                 self._parts.append(frame)
             count = len(self._parts)
-            if count:
+            if not count:
+                return
+            self._sender = threading.get_ident()
+            try:
                 parts = self._parts[:count]
                 del self._parts[:count]
                 self._size = 0
                 self._channel.sendall(_joined(parts))
+            finally:
+                self._sender = None
+
+    def end(self) -> None:
+        """Sends what waits, and what another thread has begun to send."""
+        _flush()
+        self.send()
 
     def _flush_late(self) -> None:
         while True:

@@ -1,31 +1,33 @@
 """Runs tasks: one at a time, or several that the worker has sent (``--python-processes``).
 
-The main thread reads the socket while there is no task. While one runs, nobody does until somebody wants to know whether it was
-cancelled: ``context.cancelled``, or the event loop while async functions run. So a task costs no switch between threads.
+The main thread reads the socket while there is no task, and every few milliseconds between functions. While one runs, nobody does until
+somebody wants to know whether it was cancelled: ``context.cancelled``, or the event loop while async functions run. So a task costs no
+switch between threads.
 
 A function that is not async runs outside of the event loop, which stands still meanwhile. Answers of tasks that follow one another quickly
 are sent together; a thread sends what has waited for some milliseconds because the next function takes its time.
 
-SIGTERM comes from the worker when a task that it has cancelled goes on: it raises ``Interrupted`` in the function. Wherever that could
-tear a frame apart, it waits until the frame is out.
+SIGTERM comes from the worker when a task that it has cancelled goes on: it raises ``Interrupted`` in the function, and ends the process.
+Wherever that could tear a frame apart, it waits until the frame is out.
 """
 
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import socket
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import Interrupted, MillraceError, short
 from ..tasks import Context
 from . import frames
 from .answers import encoded, error_body, refuse_arguments
+from .limits import Limits
 from .outbox import Outbox
 from .target import Target, parse
 
@@ -33,18 +35,19 @@ if TYPE_CHECKING:
     import asyncio
 
 _CHUNK = 1 << 18
-
-
-class Limits(NamedTuple):
-    """When the process is replaced, and how large a result may be."""
-
-    max_tasks: int | None
-    max_memory: int | None
-    max_result: int
+_READS_EVERY_S = 0.005
+"""How long functions run one after another before the socket is read."""
 
 
 _PLAIN = frozenset({type(None), bool, bytes, dict, float, int, list, str})
 """Of results that are not awaited: to find that out of the attribute that they lack would take longer."""
+
+
+class _Async(NamedTuple):
+    """An async function that runs."""
+
+    task: asyncio.Task[None]
+    awaitable: Awaitable[object]
 
 
 class Runner:
@@ -56,15 +59,17 @@ class Runner:
         self._target = target
         self._limits = limits
         self._reader = frames.Reader(target.takes_context)
-        self._polling = threading.Lock()
+        self._reading = threading.Lock()
+        self._reads_at = 0.0
+        """When to look whether something has come, by `time.monotonic`."""
         self._runs: deque[frames.Run | frames.Runs] = deque()
         """Not begun yet."""
         self._beginning: frames.Runs | None = None
         """Of which some have not been begun yet."""
         self._together = False
         """The worker reads results that share a frame: it has sent tasks that do."""
-        self._running: dict[int, asyncio.Task[None] | None] = {}
-        """The tasks that run by their numbers; those of async functions with what runs them."""
+        self._running: dict[int, _Async | None] = {}
+        """The tasks that run by their numbers."""
         self._cancelled: set[int] = set()
         """Of those that run or wait."""
         self._in_function = False
@@ -90,35 +95,51 @@ class Runner:
         os.register_at_fork(after_in_child=self._in_child)
         try:
             while not self._interrupted:
-                if self._runs:
+                # those that come meanwhile wait until async functions have gone on
+                for _ in range(len(self._runs)):
                     self._begin(self._runs.popleft())
-                elif self._running:
+                if self._running:
                     self._await()
-                elif self._ended:
-                    return
-                else:
+                elif not self._runs:
+                    if self._ended:
+                        return
                     self._wait()
         finally:
             if not self._forked:
-                self._outbox.send_answers()
+                self._outbox.end()
                 self._close_loop()
 
     def _wait(self) -> None:
         """Blocks until something comes."""
         self._outbox.send_answers()
-        self._blocked = True
-        try:
-            self._take(self._channel.recv(_CHUNK))
-        finally:
-            self._blocked = False
+        # a thread that a function has left running may read, too
+        with self._reading:
+            self._blocked = True
+            try:
+                if not (self._runs or self._ended or self._interrupted):
+                    self._take(self._channel.recv(_CHUNK))
+            finally:
+                self._blocked = False
 
     def _poll(self) -> None:
         """Reads what has come, if anything has. Threads of a function may ask at the same time."""
-        with self._polling:
-            try:
-                self._take(self._channel.recv(_CHUNK, socket.MSG_DONTWAIT))
-            except BlockingIOError:
-                pass
+        if not self._reading.acquire(blocking=False):
+            return
+        try:
+            self._take(self._channel.recv(_CHUNK, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            pass
+        finally:
+            self._reading.release()
+        if self._runs and self._loop is not None and not _is_main():
+            # which would wait for the socket
+            self._loop.call_soon_threadsafe(self._on_readable)
+
+    def _poll_if_due(self) -> None:
+        now = time.monotonic()
+        if now >= self._reads_at:
+            self._reads_at = now + _READS_EVERY_S
+            self._poll()
 
     def _take(self, chunk: bytes) -> None:
         if not chunk:
@@ -129,9 +150,29 @@ class Runner:
                 self._runs.append(found)
             elif found.number in self._running or self._is_waiting(found.number):
                 self._cancelled.add(found.number)
-                task = self._running.get(found.number)
-                if task is not None:
-                    task.cancel()
+                if self._loop is None or _is_main():
+                    self._cancel(found.number)
+                else:
+                    self._loop.call_soon_threadsafe(self._cancel, found.number)
+
+    def _cancel(self, number: int) -> None:
+        """Ends it if it is async and runs."""
+        running = self._running.get(number)
+        if running is None:
+            return
+        task, awaitable = running
+
+        def answer(_: asyncio.Task[None]) -> None:
+            if self._running.get(number) is not running:
+                return
+            # `_settle` did not even begin
+            if isinstance(awaitable, Coroutine):
+                awaitable.close()
+            self._fail(number, Interrupted())
+            self._leave_loop_if_idle()
+
+        task.add_done_callback(answer)
+        task.cancel()
 
     def _is_waiting(self, number: int) -> bool:
         beginning = self._beginning
@@ -141,6 +182,7 @@ class Runner:
 
     def _begin(self, found: frames.Run | frames.Runs) -> None:
         if isinstance(found, frames.Run):
+            self._poll_if_due()
             try:
                 value = parse(found.raw)
             except MemoryError as error:
@@ -153,12 +195,11 @@ class Runner:
         self._beginning = found
         number = found.first
         for value in found.values(parse):
+            self._poll_if_due()
             found.begun += 1
             if found.begun == found.count:
                 self._beginning = None
             self._start(number, value, found)
-            if self._interrupted:
-                return
             number += 1
 
     def _start(self, number: int, value: object, source: frames.Run | frames.Runs) -> None:
@@ -168,6 +209,10 @@ class Runner:
             if number in self._cancelled:
                 raise Interrupted
             self._in_function = True
+            # from here on, the handler of the signal ends the function
+            if self._interrupted:
+                self._in_function = False
+                return
             result: Any = self._call(number, value, source)
             self._in_function = False
             # as inspect.isawaitable, which takes longer than many a function
@@ -179,20 +224,17 @@ class Runner:
             self._fail(number, error)
             return
         loop = self._loop or self._open_loop()
-        self._running[number] = loop.create_task(self._settle(number, result))
+        self._running[number] = _Async(loop.create_task(self._settle(number, result)), result)
 
     async def _settle(self, number: int, awaitable: Awaitable[object]) -> None:
         """Answers when an async function has ended; a cancellation reaches it as `asyncio.CancelledError`."""
         try:
             body = encoded(await awaitable, self._limits.max_result)
-        except Interrupted:
-            raise
         except BaseException as error:
             self._fail(number, error)
         else:
             self._answer(number, frames.RESULT, body, False)
-        if not self._running:
-            self._leave_loop()
+        self._leave_loop_if_idle()
 
     def _fail(self, number: int, error: BaseException) -> None:
         if self._forked:
@@ -205,7 +247,7 @@ class Runner:
         if self._forked:
             sys.exit()
         self._served += 1
-        if last or self._interrupted or (self._limited and self._is_spent()):
+        if last or self._interrupted or (self._limited and self._limits.are_reached(self._served)):
             self._spent = True
         outbox = self._outbox
         if self._together and kind == frames.RESULT and not self._spent:
@@ -240,7 +282,8 @@ class Runner:
         def was_cancelled() -> bool:
             if number in self._running and number not in self._cancelled:
                 self._poll()
-            return number in self._cancelled
+            # a thread may go on when its async function has been cancelled and has ended
+            return number in self._cancelled or number not in self._running
 
         def report(json: str) -> None:
             # what a function has left running may go on to report
@@ -283,11 +326,19 @@ class Runner:
         if loop is None:
             return
         self._outbox.send_answers()
-        self._arrived = loop.create_future()
         try:
+            self._arrived = loop.create_future()
+            if self._runs or self._interrupted:
+                loop.call_soon(self._leave_loop)
             loop.run_until_complete(self._arrived)
+        except Interrupted:
+            pass  # it has ended a callback of the loop, or its wait
         finally:
             self._arrived = None
+
+    def _leave_loop_if_idle(self) -> None:
+        if not self._running:
+            self._leave_loop()
 
     def _leave_loop(self) -> None:
         if self._arrived is not None and not self._arrived.done():
@@ -308,27 +359,20 @@ class Runner:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
-    def _is_spent(self) -> bool:
-        max_tasks, max_memory, _ = self._limits
-        if max_tasks is not None and self._served >= max_tasks:
-            return True
-        return max_memory is not None and _peak_memory() > max_memory
-
     def _on_terminate(self, _signal: int, _frame: object) -> None:
         if self._interrupted:
             return
         self._interrupted = True
         if self._blocked:
             raise SystemExit(0)
+        if self._arrived is not None and self._loop is not None:
+            # what is raised in an async function ends that alone
+            self._loop.call_soon_threadsafe(self._leave_loop)
         self._interrupt_if_due()
 
     def _interrupt_if_due(self) -> None:
         """Ends the function, unless a frame is halfway out."""
-        if (
-            not self._interrupted
-            or self._outbox.busy
-            or threading.current_thread() is not threading.main_thread()
-        ):
+        if not self._interrupted or not _is_main() or self._outbox.is_sending_here():
             return
         if self._in_function or self._arrived is not None:
             raise Interrupted
@@ -340,7 +384,5 @@ class Runner:
         self._forked = True
 
 
-def _peak_memory() -> int:
-    """The most memory that this process has used, bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
