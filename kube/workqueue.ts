@@ -4,7 +4,8 @@
  * fails comes back after a growing delay; one that succeeds may ask to come back later.
  *
  * An urgent key overtakes all that are not, and does not wait for one of them to end either: some places are reserved for urgent
- * keys. A key that is added again, urgent or not, stays as urgent as it was.
+ * keys. A key that is added again, urgent or not, stays as urgent as it was. Between keys that are not urgent, what the process has
+ * received is handled: work that waits for nothing would otherwise go on until none is left, and what makes a key urgent would wait.
  */
 import type { Clock } from '../runtime/clock.ts';
 
@@ -38,6 +39,7 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
   const failures = new Map<string, number>();
   const workers = new Set<Promise<void>>();
   let running: AbortSignal | undefined;
+  let resting = false;
 
   function add(key: string, urgent?: 'urgent'): void {
     if (active.has(key)) again.set(key, urgent ?? again.get(key));
@@ -51,7 +53,8 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
 
   function pump(): void {
     while (running && !running.aborted) {
-      if (active.size >= concurrency + (waiting.isUrgent ? reserve : 0)) return;
+      const { isUrgent } = waiting;
+      if (active.size >= concurrency + (isUrgent ? reserve : 0) || (resting && !isUrgent)) return;
       const key = waiting.take();
       if (key === undefined) return;
       active.add(key);
@@ -60,10 +63,22 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
         workers.delete(worker);
         const urgent = again.get(key);
         if (again.delete(key)) waiting.add(key, urgent);
-        pump();
+        goOn();
       });
       workers.add(worker);
     }
+  }
+
+  /** After a key: urgent ones go on immediately, others when the process has handled what it has received. */
+  function goOn(): void {
+    if (!resting) {
+      resting = true;
+      setImmediate(() => {
+        resting = false;
+        pump();
+      });
+    }
+    pump();
   }
 
   async function workOn(key: string): Promise<void> {

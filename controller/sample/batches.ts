@@ -22,7 +22,7 @@ export interface BatchesOptions {
   readonly timeoutMs?: number;
 }
 
-export function createBatches({ run, size = 64, timeoutMs = 100 }: BatchesOptions): Batches {
+export function createBatches({ run, size = 32, timeoutMs = 100 }: BatchesOptions): Batches {
   const waiting = new Set<string>();
   let flowing = false;
 

@@ -30,8 +30,12 @@ function handClock(): Clock & { advance(ms: number): Promise<void> } {
   };
 }
 
-/** Lets everything run that can run without time passing. */
-const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Lets everything run that can run without time passing; the queue handles a key in each turn of the event loop. */
+async function settled(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await nextTurn();
+}
 
 function start(work: WorkQueueOptions['work'], concurrency = 2, reserve = 0) {
   const clock = handClock();
@@ -211,4 +215,18 @@ test('a key that becomes urgent while it is worked on comes again as such', asyn
   gates.shift()?.();
   await settled();
   expect(begun).toEqual(['a', 'a']);
+});
+
+test('keys that wait for nothing let the process receive what makes another one urgent', async () => {
+  const seen: string[] = [];
+  const { queue } = start((key) => Promise.resolve(void seen.push(key)), 2, 2);
+  const idle = Array.from({ length: 100 }, (_, i) => `idle-${i}`);
+  for (const key of idle) queue.add(key);
+  await nextTurn();
+  queue.add('woken', 'urgent');
+  await nextTurn();
+  expect(seen).toContain('woken');
+  expect(seen.length).toBeLessThan(20);
+  for (let turn = 0; turn < 100; turn++) await nextTurn();
+  expect(seen).toHaveLength(101);
 });
