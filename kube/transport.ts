@@ -17,6 +17,7 @@ import { text } from 'node:stream/consumers';
 import { sleep, timeout } from '../runtime/timers.ts';
 import type { Connection } from './connection.ts';
 import { answerError, KubeError } from './errors.ts';
+import { createPrecedence } from './precedence.ts';
 
 export interface Call {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -24,7 +25,10 @@ export interface Call {
   readonly query?: Record<string, string | number | boolean | undefined>;
   readonly body?: unknown;
   readonly contentType?: string;
-  /** Has connections of its own, so that it waits behind no others: a raise of replicas, a renewal of the lease. */
+  /**
+   * Has connections of its own, and others do not begin meanwhile (precedence.ts), so that it waits behind none: a raise of replicas, a
+   * renewal of the lease.
+   */
   readonly urgent?: boolean;
   /** The token of another user, on whose behalf the call is made; our own credentials are then not sent. */
   readonly token?: string;
@@ -52,24 +56,46 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 /** The API server closes idle connections after 90 s: close first, so that a request rarely meets a closing one. */
 const IDLE_TIMEOUT_MS = 30_000;
 const MIN_RETRY_MS = 100;
+/** At a time; as many again are urgent. */
+const MOST_CALLS = 40;
 
 export function createTransport(connection: Connection): Transport {
   const { protocol } = serverOf(connection);
   const kept = { keepAlive: true, keepAliveMsecs: 30_000, timeout: IDLE_TIMEOUT_MS };
   // Watches hold their connections for minutes, so they must not count against the limit for calls. Enough for the reconciles
   // that run at a time, so that a pool that was woken does not wait behind the requests of others.
-  const calls = new protocol.Agent({ ...kept, maxSockets: 20 });
+  const calls = new protocol.Agent({ ...kept, maxSockets: MOST_CALLS });
   // the renewals of the lease keep one of them open
-  const urgent = new protocol.Agent({ ...kept, maxSockets: 20 });
+  const urgent = new protocol.Agent({ ...kept, maxSockets: MOST_CALLS });
   const streams = new protocol.Agent(kept);
+  const precedence = createPrecedence();
+
+  async function answerTo(call: Call, agent: Agent, deadline: number, signal: AbortSignal): Promise<string> {
+    const response = await exchange(connection, call, { agent, deadline, signal });
+    return text(response).catch((error: unknown) => {
+      throw unreachable(call, error);
+    });
+  }
+
+  /** The body of the answer. */
+  async function exchangeInTurn(call: Call, deadline: number, signal: AbortSignal): Promise<string> {
+    if (!call.urgent) {
+      await precedence.turn();
+      signal.throwIfAborted();
+      return answerTo(call, calls, deadline, signal);
+    }
+    const ended = precedence.begin();
+    try {
+      return await answerTo(call, urgent, deadline, signal);
+    } finally {
+      ended();
+    }
+  }
+
   return {
     call: (call, options = {}) =>
       within(call, options, async (deadline, signal) => {
-        const agent = call.urgent ? urgent : calls;
-        const response = await exchange(connection, call, { agent, deadline, signal });
-        const body = await text(response).catch((error: unknown) => {
-          throw unreachable(call, error);
-        });
+        const body = await exchangeInTurn(call, deadline, signal);
         try {
           return JSON.parse(body);
         } catch (error) {

@@ -209,3 +209,27 @@ describe('a stream', () => {
     await expect(read()).rejects.toThrow('get things shop/tiles: Unreachable: aborted');
   });
 });
+
+test('a call waits while an urgent one is under way', async () => {
+  const order: string[] = [];
+  const came = Promise.withResolvers<void>();
+  let finish = (): void => undefined;
+  await using served = await serve(
+    (_, response) => {
+      order.push('urgent');
+      finish = () => void response.writeHead(200).end('{}');
+      came.resolve();
+    },
+    (_, response) => {
+      order.push('other');
+      response.writeHead(200).end('{}');
+    },
+  );
+  const urgent = served.transport.call({ ...get, urgent: true });
+  const other = served.transport.call(get);
+  await came.promise;
+  order.push('the urgent one is answered');
+  finish();
+  await Promise.all([urgent, other]);
+  expect(order).toEqual(['urgent', 'the urgent one is answered', 'other']);
+});
