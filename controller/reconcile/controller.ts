@@ -51,8 +51,8 @@ export interface ControllerOptions {
 }
 
 const RECONCILERS = 8;
-/** Reserved for pools that were woken. */
-const WAKERS = 8;
+/** Reserved for pools that were woken: each is raised, and then waits until others are before its status is written. */
+const WAKERS = 32;
 const FLUSH_TIMEOUT_MS = 2_000;
 
 /** Runs until the signal aborts. Rejects if the signal aborts before everything has been listed. */
@@ -107,6 +107,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     clock,
     log,
     signal,
+    waiting: () => queue.depth,
     journal,
     pools,
     deployments,

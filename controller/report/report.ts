@@ -27,6 +27,7 @@ import {
   announceScaling,
   recordEvent,
 } from './announce.ts';
+import { firstStatusDelay } from './first-status.ts';
 import { findPoison, type PoisonSeen } from './poison.ts';
 import { onlyNumbersChanged } from './status.ts';
 import type { ScaleInHold } from '../act/scale-in.ts';
@@ -40,6 +41,8 @@ export interface ReportDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  /** The number of pools that wait to be reconciled. */
+  readonly waiting: () => number;
 }
 
 /** The status that was written last, and when, by the monotonic clock: a watch may still show an older one. */
@@ -62,6 +65,8 @@ const DEAD_LETTERS_TIMEOUT_MS = 1_000;
 /** The state of this stage for a pool, from one reconcile to the next. */
 export interface ReportState {
   written: WrittenStatus | undefined;
+  /** When the first status is written, ms of the elapsed clock. */
+  firstAt: number | undefined;
   poison: PoisonSeen | undefined;
   /** Why excess replicas stay, as last reported. */
   held: ScaleInHold['reason'] | undefined;
@@ -74,6 +79,7 @@ export interface ReportState {
 export function initialReportState(): ReportState {
   return {
     written: undefined,
+    firstAt: undefined,
     poison: undefined,
     held: undefined,
     graceMissing: undefined,
@@ -147,6 +153,8 @@ async function reportStatus(
   const last = state.written;
   const before = last?.status ?? pool.status;
   metrics.pools.status(pool, status);
+  const deferredMs = before ? 0 : firstStatusIn(deps, status, state);
+  if (deferredMs > 0) return deferredMs;
   announceChanges(deps, pool, before, status);
   const restMs = restOfRefusal(last, status, clock.elapsed());
   if (last && restMs > 0) {
@@ -167,6 +175,14 @@ async function reportStatus(
   if (refusal !== undefined && refusal !== last?.refusal) announceRefusal(deps, pool, refusal);
   state.written = { status, at: clock.elapsed(), ...(refusal === undefined ? {} : { refusal }) };
   return refusal === undefined ? undefined : REFUSED_RETRY_MS;
+}
+
+/** How much later to write the first status, ms; one that reports a trouble is written immediately. */
+function firstStatusIn({ clock, waiting }: ReportDeps, status: WorkerPoolStatus, state: ReportState): number {
+  const now = clock.elapsed();
+  state.firstAt ??= now + firstStatusDelay(waiting());
+  const isReady = status.conditions?.some((one) => one.type === 'Ready' && one.status === 'True');
+  return isReady ? state.firstAt - now : 0;
 }
 
 /**

@@ -1,0 +1,78 @@
+/** The first status of a pool, where many are new: they are made before it. */
+import { pino } from 'pino';
+import { expect, test } from 'vitest';
+import { createControllerMetrics } from '../../controller/observe/metrics.ts';
+import { firstStatusDelay } from '../../controller/report/first-status.ts';
+import { createReporter, initialReportState } from '../../controller/report/report.ts';
+import { withDefaults } from '../../kube/defaults.ts';
+import type { KubeApi } from '../../kube/api.ts';
+import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
+
+test.each([
+  ['the last pool', 0, 0],
+  ['as many as are made at once', 100, 0],
+  ['a thousand', 1_000, 10_000],
+  ['more than anybody has', 1_000_000, 120_000],
+])('after %s: %i', (_, waiting, ms) => {
+  expect(firstStatusDelay(waiting)).toBe(ms);
+});
+
+const pool: WorkerPool = {
+  apiVersion: 'millrace.dev/v1alpha1',
+  kind: 'WorkerPool',
+  metadata: { namespace: 'shop', name: 'tiles', uid: 'u' },
+  spec: withDefaults({ redis: { url: 'redis://redis' } }),
+};
+const statusWith = (ready: 'True' | 'False'): WorkerPoolStatus => ({
+  waiting: 0,
+  conditions: [
+    {
+      type: 'Ready',
+      status: ready,
+      reason: 'R',
+      message: 'm',
+      lastTransitionTime: '2026-01-01T00:00:00Z',
+      observedGeneration: 1,
+    },
+  ],
+});
+
+/** A reporter with so many pools before it, and a clock that is set by hand. */
+function reporterBehind(waiting: number) {
+  const written: unknown[] = [];
+  const time = { now: 1_000 };
+  const api = { pools: { patchStatus: async (_: unknown, status: unknown) => void written.push(status) } };
+  const gauges = { workqueueDepth: () => 0, redisServers: () => 0, watches: () => ({}) };
+  const reporter = createReporter({
+    api: api as unknown as KubeApi,
+    events: { record: () => undefined, flush: () => Promise.resolve() },
+    metrics: createControllerMetrics(gauges),
+    clock: { now: () => time.now, elapsed: () => time.now, sleep: () => Promise.resolve() },
+    log: pino({ level: 'silent' }),
+    signal: new AbortController().signal,
+    waiting: () => waiting,
+  });
+  return { reporter, written, time };
+}
+
+test('is written later, once, however many wait by then', async () => {
+  const { reporter, written, time } = reporterBehind(1_000);
+  const state = initialReportState();
+  const status = statusWith('True');
+  expect(await reporter.status(pool, status, state)).toBe(10_000);
+  time.now += 4_000;
+  expect(await reporter.status(pool, status, state)).toBe(6_000);
+  time.now += 6_000;
+  expect(await reporter.status(pool, status, state)).toBeUndefined();
+  expect(written).toEqual([status]);
+});
+
+test.each([
+  ['of one of few', 3, statusWith('True'), pool],
+  ['of a pool in trouble', 1_000, statusWith('False'), pool],
+  ['that is not the first', 1_000, statusWith('True'), { ...pool, status: { waiting: 7 } }],
+] as const)('%s is written immediately', async (_, waiting, status, which) => {
+  const { reporter, written } = reporterBehind(waiting);
+  expect(await reporter.status(which, status, initialReportState())).toBeUndefined();
+  expect(written).toEqual([status]);
+});
