@@ -35,8 +35,12 @@ export interface ActState {
   service: ServiceMemory;
   /** Of a pool with a source. */
   readonly source: SourceState;
-  readonly parking: ParkingState;
+  /** Of a pool that parks replicas. */
+  parking: ParkingState | undefined;
 }
+
+/** Never changed, only replaced. */
+const NONE_IDLE: SourceState['idle'] = new Map();
 
 export function initialActState(): ActState {
   return {
@@ -47,8 +51,8 @@ export function initialActState(): ActState {
     applier: undefined,
     strays: [],
     service: noService,
-    source: { idle: new Map() },
-    parking: initialParkingState(),
+    source: { idle: NONE_IDLE },
+    parking: undefined,
   };
 }
 
@@ -83,10 +87,15 @@ export function targetOf(input: TargetInput, state: ActState): DeploymentTarget 
     partitions,
     written: state.replicas,
     applier: state.applier ?? applierBefore(pool.status?.replicasApplier),
-    parking: state.parking,
+    parking: mayPark(pool) ? (state.parking ??= initialParkingState()) : undefined,
     now,
     service: serviceOf(sampled, state),
   });
+}
+
+/** Also replicas that are left of a time when it did. */
+function mayPark({ spec, status }: WorkerPool): boolean {
+  return spec.parked !== undefined || typeof status?.parkedReplicas === 'number';
 }
 
 export interface ActInput {

@@ -5,7 +5,7 @@
  *
  * It is an index: with thousands of pools, a step cannot afford to search all of them.
  */
-import type { HorizontalPodAutoscaler, KubeObject } from '../../kube/wire.ts';
+import type { HorizontalPodAutoscaler, KubeObject, ObjectMeta } from '../../kube/wire.ts';
 import { keyOf } from '../../kube/watch.ts';
 import { Mode, queuesOf, type WorkerPool, type WorkerPoolSpec } from '../../kube/workerpool.ts';
 import { partitionKeys } from '../../queue/partitions.ts';
@@ -49,8 +49,8 @@ export interface Claims {
 }
 
 export function createClaims(): Claims {
-  const adopters = createIndex<WorkerPool>();
-  const consumers = createIndex<WorkerPool>();
+  const adopters = createIndex<Claimant>();
+  const consumers = createIndex<Claimant>();
   const scalers = createIndex<KnownAutoscaler>();
 
   return {
@@ -58,9 +58,10 @@ export function createClaims(): Claims {
       // a pool in a dry run, or one that is being deleted, claims nothing
       const wants = now && !now.metadata.deletionTimestamp && now.spec.mode !== Mode.DryRun ? now : undefined;
       const adopts = wants?.spec.scaleTargetRef ? [deploymentKeyOf(wants)] : [];
+      const claimant = wants && claimantOf(wants);
       const touched = [
-        ...adopters.set(key, adopts, wants),
-        ...consumers.set(key, wants ? queueNames(wants) : [], wants),
+        ...adopters.set(key, adopts, claimant),
+        ...consumers.set(key, wants ? queueNames(wants) : [], claimant),
       ];
       return [...new Set(touched)].filter((other) => other !== key);
     },
@@ -83,23 +84,41 @@ export function createClaims(): Claims {
       }
       if (!pool.spec.scaleTargetRef) return undefined;
       const first = [...adopters.at(target).values()].toSorted(byAge)[0];
-      if (!first || byAge(first, pool) >= 0) return undefined;
-      return { who: `pool "${first.metadata.name}", which is older,`, autoscaler: false };
+      if (!first || byAge(first, pool.metadata) >= 0) return undefined;
+      return { who: `pool "${first.name}", which is older,`, autoscaler: false };
     },
     sharing: (pool) => {
       const mine = keyOf(pool);
       const others = new Map(queueNames(pool).flatMap((queue) => Array.from(consumers.at(queue))));
       const found = [...others].filter(
-        ([key, other]) => key !== mine && deploymentKeyOf(other) !== deploymentKeyOf(pool),
+        ([key, other]) => key !== mine && other.deployment !== deploymentKeyOf(pool),
       );
-      const near = found.filter(([, other]) => other.metadata.namespace === pool.metadata.namespace);
-      const [first] = near.map(([, { metadata }]) => metadata.name).toSorted();
+      const near = found.filter(([, other]) => other.namespace === pool.metadata.namespace);
+      const [first] = near.map(([, { name }]) => name).toSorted();
       if (found.length === 0) return undefined;
       // names in other namespaces are not disclosed to its users
       const more = found.length - (first === undefined ? 0 : 1);
       const rest = first === undefined ? `${more} of other namespaces` : more > 0 ? ` and ${more} more` : '';
       return first === undefined ? rest : `"${first}"${rest}`;
     },
+  };
+}
+
+/** What is kept of a pool: to keep all of it would be to keep an old copy of each. */
+interface Claimant extends Pick<ObjectMeta, 'creationTimestamp'> {
+  readonly namespace: string;
+  readonly name: string;
+  /** `namespace/name`. */
+  readonly deployment: string;
+}
+
+function claimantOf(pool: WorkerPool): Claimant {
+  const { namespace, name, creationTimestamp } = pool.metadata;
+  return {
+    namespace,
+    name,
+    deployment: deploymentKeyOf(pool),
+    ...(creationTimestamp && { creationTimestamp }),
   };
 }
 
@@ -129,8 +148,10 @@ function levelsOf({ queue, priorities = [] }: WorkerPoolSpec): string[] {
   }
 }
 
+type Aged = Pick<Claimant, 'name' | 'creationTimestamp'>;
+
 /** Oldest first; pools created in the same second by name. */
-function byAge({ metadata: a }: WorkerPool, { metadata: b }: WorkerPool): number {
+function byAge(a: Aged, b: Aged): number {
   const [one, other] = [a, b].map(({ creationTimestamp = '', name }) => `${creationTimestamp} ${name}`);
   return one === other ? 0 : (one ?? '') < (other ?? '') ? -1 : 1;
 }

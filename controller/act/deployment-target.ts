@@ -66,7 +66,7 @@ export interface DeploymentTargetOptions {
   readonly written: Written;
   readonly applier: Applier | undefined;
   /** Kept from one reconcile to the next. */
-  readonly parking: ParkingState;
+  readonly parking: ParkingState | undefined;
   /** ms of the elapsed clock. */
   readonly now: number;
   readonly signal: AbortSignal;
@@ -81,7 +81,8 @@ export function deploymentTarget(options: DeploymentTargetOptions): DeploymentTa
   const target = { namespace, name: scaleTargetRef?.name ?? name };
   const owned = ownedDeployment({ ...options, outdated: written.outdated });
   const writer = replicaWriter({ api, target, written, rival, dryRun, now, signal });
-  const parking = adopts ? undefined : parkingOf({ api, pool, state: options.parking, now, signal });
+  const { parking: state } = options;
+  const parking = adopts || !state ? undefined : parkingOf({ api, pool, state, now, signal });
   const podsOfTarget = targetPods({ api, target, taken, parking, signal });
   let { applier } = options;
   let observed: ScaledDeployment | undefined;

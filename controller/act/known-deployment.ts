@@ -72,8 +72,8 @@ export function scaledPart({ metadata, spec, status = {} }: Deployment): ScaledD
 
 /** A hash of 16 characters, for JSON whose keys always have the same order, as from the API server. */
 export function fingerprint(value: unknown): string {
-  // in one call: a Hash would hold off-heap memory until it is garbage-collected
-  return hash('sha256', JSON.stringify(value), 'base64url').slice(0, 16);
+  // in one call: a Hash would hold off-heap memory until it is garbage-collected; and the slice of a text would keep all of it
+  return hash('sha256', JSON.stringify(value), 'buffer').toString('base64url', 0, 12);
 }
 
 /** The requested replicas, and those that its status counts. */

@@ -47,8 +47,8 @@ export interface ConnectDeps {
 /** Secrets change without notice: they are read again at this interval, and at the shorter one while Redis is unreachable. */
 const ADDRESS_MS = 60_000;
 const ADDRESS_TROUBLE_MS = 5_000;
-/** Of the digest of an address, hex digits. */
-const PLACE_LENGTH = 16;
+/** Of the digest of an address. */
+const PLACE_BYTES = 8;
 
 /** The link to a pool's queues, with the spec and address that it was made from. */
 export interface Linked {
@@ -78,6 +78,8 @@ export interface ConnectState {
   blind: boolean;
 }
 
+const NO_LISTS: ReadonlySet<string> = new Set();
+
 export function initialConnectState(): ConnectState {
   return {
     linked: undefined,
@@ -85,7 +87,7 @@ export function initialConnectState(): ConnectState {
     partitions: undefined,
     levels: undefined,
     goneLevels: [],
-    added: new Set(),
+    added: NO_LISTS,
     blind: true,
   };
 }
@@ -161,7 +163,7 @@ function addressNow(
 }
 
 function placeOf(address: RedisAddress): string {
-  return createHash('sha256').update(addressName(address)).digest('hex').slice(0, PLACE_LENGTH);
+  return createHash('sha256').update(addressName(address)).digest().toString('hex', 0, PLACE_BYTES);
 }
 
 function keysOf(spec: WorkerPoolSpec, partitions: Partitions, { served }: Levels): QueueKeys[] {

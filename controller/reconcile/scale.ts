@@ -28,7 +28,7 @@ import { listsOf, wakeOf, type QueueLink } from '../sample/sampler.ts';
 import type { ReconcileContext } from './context.ts';
 import { inputOf, memoryFor, policyFor } from './decide-inputs.ts';
 import { followSlots } from './found-slots.ts';
-import type { Remembered } from './remembered.ts';
+import { jobsStateOf, type Remembered } from './remembered.ts';
 
 const TROUBLE_RETRY_MS = 5_000;
 /** The queues are read again by then, ms. */
@@ -137,7 +137,7 @@ async function runPoolCrons(
 ): Promise<CronsRun> {
   const { crons = [], mode } = pool.spec;
   const formerly = (pool.status?.crons ?? []).map(({ name }) => name);
-  if (crons.length + formerly.length + state.crons.size === 0) return {};
+  if (crons.length + formerly.length + (state.crons?.size ?? 0) === 0) return {};
   const keys = link && cronQueueOf(link.queues, link.partitions !== undefined);
   if (!keys || link.source || sampled.kind === 'unknown' || mode === Mode.DryRun) return {};
   const { waiting, inFlight, delayed } = sampled.sample;
@@ -145,7 +145,7 @@ async function runPoolCrons(
   try {
     const empty = waiting + inFlight + delayed === 0;
     const redis = link.sampler.redisOf(keys);
-    const done = await runCrons({ crons, redis, keys, now, empty, formerly }, state.crons);
+    const done = await runCrons({ crons, redis, keys, now, empty, formerly }, (state.crons ??= new Map()));
     if (done.pushed.length > 0)
       log.info({ pool: keyOf(pool), tasks: done.pushed }, 'tasks of crons were due and are in the queue');
     return done;
@@ -321,7 +321,7 @@ async function decideAndRunJobs(context: ReconcileContext, before: Progress): Pr
         random: Math.random,
         signal,
       },
-      state.jobs,
+      jobsStateOf(state),
     );
     if (Object.values(done).some((names) => names.length > 0))
       log.info({ pool: key, ...done }, 'Jobs were created, or their ends recorded');

@@ -5,6 +5,7 @@
 import type { KubeApi } from '../../kube/api.ts';
 import { KubeError } from '../../kube/errors.ts';
 import { AUTOSCALERS, DEPLOYMENTS, JOBS, PODS, POOLS, type Resource } from '../../kube/resources.ts';
+import { createTextSharing } from '../../kube/share-texts.ts';
 import { reflect, type ReflectOptions, type Reflector } from '../../kube/watch.ts';
 import type { Deployment, HorizontalPodAutoscaler, Job, KubeObject, Pod } from '../../kube/wire.ts';
 import { PAUSED, PAUSED_REPLICAS, type WorkerPool } from '../../kube/workerpool.ts';
@@ -63,6 +64,7 @@ export function startWatches(options: WatchesOptions): Watches {
   ): void => {
     for (const death of deathsOf(previous, pod)) onDeath(pool, death, called);
   };
+  const share = createTextSharing();
   const adopted = createAdoptedDeployments({ api, namespaces, onPool, onError, signal });
   const adoptedPods = followAdopted({
     api,
@@ -74,7 +76,7 @@ export function startWatches(options: WatchesOptions): Watches {
     ...common,
     resource: DEPLOYMENTS,
     labelSelector: `${MANAGED_BY}=${MANAGER}`,
-    transform: knownDeployment,
+    transform: (deployment) => share(knownDeployment(deployment)),
     onChange: (key) => {
       onPool(key);
       adopted.reported(key);
@@ -94,6 +96,10 @@ export function startWatches(options: WatchesOptions): Watches {
   const pools = reflect<WorkerPool>({
     ...common,
     resource: POOLS,
+    transform: (pool) => {
+      share([pool.spec, pool.status]);
+      return pool;
+    },
     onChange: (key, pool, previous) => {
       adopted.pool(key, pool);
       if (!asksForReconcile(pool, previous)) return;

@@ -9,7 +9,8 @@ const ENOUGH = 5;
 
 /** Adds the time of a read; `undefined` if there was no connection, which makes earlier times obsolete. */
 export function withRoundTrip(before: RoundTrips, ms: number | undefined): RoundTrips {
-  return ms === undefined ? [] : [...before.slice(1 - MOST), ms];
+  // a spread leaves room for more
+  return ms === undefined ? [] : before.slice(1 - MOST).concat(ms);
 }
 
 /** ms; `undefined` when too few reads were answered. */

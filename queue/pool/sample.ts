@@ -169,7 +169,6 @@ function decodeReply(keys: QueueKeys, reply: unknown): QueueSample {
   const type = asText(resultType, 'the type of the result key');
   if (!['hash', 'none'].includes(type))
     throw new WrongKeyType(keys.result, 'a hash', `it is a ${plainText(type)}`);
-  const counters = asList(stats, 'the counters', COUNTERS.length);
   return {
     now: asCount(now, 'the time'),
     waiting: asCount(length, 'the length'),
@@ -192,13 +191,28 @@ function decodeReply(keys: QueueKeys, reply: unknown): QueueSample {
     paused: paused === 1,
     overdue: sweep === 1,
     leaving: asCount(leaving, 'leaving workers'),
-    slow: asList(slow, 'slow tasks', SLOW_BUCKETS).map((value) => asCounter(value, 'slow tasks')),
+    slow: numbersOf(slow),
     nextDue: asMoment(nextDue, 'the next due time'),
-    counters: Object.fromEntries(
-      COUNTERS.map((name, i) => [name, asCounter(counters[i], name)]),
-    ) as unknown as QueueCounters,
+    counters: countersOf(stats),
     ...(limits && { limits }),
   };
+}
+
+const NO_SLOW: QueueSample['slow'] = Array.from({ length: SLOW_BUCKETS }, () => 0);
+
+/** One object for all queues without any, which thousands of samples share. */
+function numbersOf(slow: unknown): QueueSample['slow'] {
+  const numbers = asList(slow, 'slow tasks', SLOW_BUCKETS).map((value) => asCounter(value, 'slow tasks'));
+  return numbers.some((tasks) => tasks > 0) ? numbers : NO_SLOW;
+}
+
+/** The same of counters. */
+function countersOf(stats: unknown): QueueCounters {
+  const values = asList(stats, 'the counters', COUNTERS.length);
+  const counters = COUNTERS.map((name, i) => [name, asCounter(values[i], name)] as const);
+  return counters.some(([, count]) => count > 0)
+    ? (Object.fromEntries(counters) as unknown as QueueCounters)
+    : noCounters;
 }
 
 export class WrongKeyType extends Error {

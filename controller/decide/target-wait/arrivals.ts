@@ -35,7 +35,7 @@ export function withPoint(curve: Curve, look: CurvePoint, horizonMs: number): Cu
     const next = curve[i + 1];
     return !next || next.at > look.at - horizonMs || next.arrived > look.taken;
   });
-  const longer = [...kept, { ...look, arrived }];
+  const longer = kept.concat({ ...look, arrived });
   if (longer.length <= MOST) return longer;
   const half = MOST / 2;
   return longer.filter((_, i) => i === 0 || i >= half || i % 2 === 0);
