@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 
 from millrace import Context, FinalError, task
@@ -52,6 +53,11 @@ def until_cancelled(context: Context) -> None:
 @task
 def pid() -> int:
     return os.getpid()
+
+
+@task
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @task

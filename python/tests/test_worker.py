@@ -83,3 +83,17 @@ def test_processes_are_kept_and_replaced_when_spent(url: str, start_worker: Star
     for pid in set(pids):
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_a_process_that_dies_costs_only_what_it_has_begun_an_attempt(
+    url: str, start_worker: StartWorker
+) -> None:
+    with Queue(url, queue="mortal", result="mortal:result") as queue:
+        deadly, *others = queue.enqueue_many(
+            [sample_tasks.die.call(), *(sample_tasks.double.call(n) for n in range(99))]
+        )
+        flags = ["--queue", "mortal", "--result", "mortal:result", "--python", "sample_tasks"]
+        start_worker(*flags, "--concurrency", "100", "--python-processes", "1", "--attempts", "1")
+        assert [queue.result(id, PATIENCE_S) for id in others] == [2 * n for n in range(99)]
+        with pytest.raises(TaskFailed, match="killed by SIGKILL"):
+            queue.result(deadly, PATIENCE_S)

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { encodeResult } from '../../worker/task/encode.ts';
 import { TaskAbort } from '../../worker/task/abort.ts';
+import { NotBegun } from '../../worker/task/not-begun.ts';
 import { begin, failure, run } from '../fixtures/handler-suite.ts';
 import { pythonSuite } from '../fixtures/python-suite.ts';
 
@@ -214,16 +215,18 @@ describe('fewer processes than tasks', () => {
     const other = failure(run(handler, 'pid'));
     controller.abort(new Error('not wanted'));
     expect((await stubborn).message).toBe('stopped: not wanted');
-    expect((await other).message).toMatch(/^Python ended before the task did/);
+    expect(await other).toBeInstanceOf(NotBegun);
     expect(String(await run(handler, 'pid'))).toContain('"served":1');
   });
 
-  test('a process that dies costs all of its tasks an attempt', async () => {
-    const handler = await open(shared);
+  test('a process that dies costs the tasks that it has begun an attempt', async () => {
+    const handler = await open({ ...shared, concurrency: 4 });
     const nap = failure(run(handler, 'nap'));
     await suite.book.wait('napping');
-    for (const attempt of [failure(run(handler, 'die')), nap])
-      expect((await attempt).message).toMatch(/^Python ended before the task did, killed by SIGSEGV/);
+    const [died, ...others] = ['die', 'pid', 'nap'].map((verb) => failure(run(handler, verb)));
+    for (const attempt of [nap, died])
+      expect((await attempt)?.message).toMatch(/^Python ended before the task did, killed by SIGSEGV/);
+    for (const attempt of others) expect(await attempt).toBeInstanceOf(NotBegun);
     expect(String(await run(handler, 'pid'))).toContain('"served":1');
   });
 
@@ -324,17 +327,18 @@ describe('tasks that a process gets together', () => {
     expect(suite.book.lines).not.toContain('it');
   });
 
-  test('a process that dies among them fails those that it has not answered, each once', async () => {
+  test('a process that dies among them fails those that it has begun and not answered, each once', async () => {
     const handler = await open(shared);
     const nap = failure(begin(handler, does('nap')));
     await suite.book.wait('napping');
-    const ended = await Promise.all(
-      [does('{}'), does('die'), does('pid')].map((raw) =>
+    const [, died, notBegun, nor] = await Promise.all(
+      [does('{}'), does('die'), does('pid'), does('nap')].map((raw) =>
         begin(handler, raw).catch((error: unknown) => error),
       ),
     );
-    for (const error of [...ended.slice(1), await nap])
+    for (const error of [died, await nap])
       expect((error as Error).message).toMatch(/^Python ended before the task did, killed by SIGSEGV/);
+    for (const error of [notBegun, nor]) expect(error).toBeInstanceOf(NotBegun);
     expect(String(await run(handler, 'pid'))).toContain('"served":1');
   });
 

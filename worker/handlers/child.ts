@@ -20,8 +20,10 @@ const DESCRIPTORS_OF_CHANNEL = 2;
 /** How long processes that outlive the program may still write its output, ms. */
 const LINGER_MS = 250;
 
-/** The descriptor of the channel. */
+const PIPES = ['pipe', 'pipe', 'pipe'] as const;
+/** The descriptors of the channel, and of the file. */
 const CHANNEL = 3;
+export const FILE = 4;
 
 const STDERR_TAIL_BYTES = 2048;
 const STDERR_LINE_BYTES = 16 * 1024;
@@ -59,6 +61,8 @@ export interface ProgramProcessOptions {
   readonly log: (line: string) => void;
   /** Gives the program a socket as descriptor 3. */
   readonly channel?: boolean;
+  /** An open file that the program gets as descriptor 4, beside a channel. */
+  readonly file?: number | undefined;
 }
 
 /** Throws `CommandError` when the system cannot start it (no memory, too many processes, file deleted). */
@@ -139,6 +143,7 @@ async function spawnGroup(
   program: Program,
   options: ProgramProcessOptions,
 ): Promise<{ child: ChildProcessWithoutNullStreams; pid: number }> {
+  const { file } = options;
   try {
     expectDescriptors(options.channel ? DESCRIPTORS + DESCRIPTORS_OF_CHANNEL : DESCRIPTORS);
     const child = spawn(program.file, program.args, {
@@ -146,8 +151,8 @@ async function spawnGroup(
       cwd: options.cwd,
       env: options.env,
       detached: true,
-      stdio: options.channel ? ['pipe', 'pipe', 'pipe', 'pipe'] : 'pipe',
-    });
+      stdio: [...PIPES, ...(options.channel ? ['pipe' as const] : []), ...(file === undefined ? [] : [file])],
+    }) as ChildProcessWithoutNullStreams;
     const { pid } = child;
     if (pid !== undefined) return { child, pid };
     const [error] = await once(child, 'error');

@@ -30,17 +30,19 @@ export interface Hello {
   readonly many: boolean;
   /** It wants the ids of tasks in RUNS, too. */
   readonly ids: boolean;
+  /** It notes which tasks it has begun (`begun-tasks.ts`). */
+  readonly begun: boolean;
 }
 
 /** Throws `HandlerLoadError` for a package that speaks another protocol than this worker. */
 export function decodeHello(body: Buffer): Hello {
-  const { protocol, version, many, ids } = parseObject(body);
+  const { protocol, version, many, ids, begun } = parseObject(body);
   if (typeof protocol !== 'number' || protocol < OLDEST_PROTOCOL || protocol > PROTOCOL)
     throw new HandlerLoadError(
       `the Python package millrace ${String(version)} speaks protocol ${String(protocol)}, and this worker ${PROTOCOL}: ` +
         'install the version of the package that belongs to the worker',
     );
-  return { many: many === true, ids: ids === true };
+  return { many: many === true, ids: ids === true, begun: begun === true };
 }
 
 function parseObject(body: Buffer): Record<string, unknown> {

@@ -6,7 +6,7 @@
  *     → RUN      u32 attempt, u8 1 if the id is bytes, u32 bytes of the id, of the queue's name, of the trace; these; the task.
  *                An id of 2^32 − 1 bytes is the task itself
  *     → CANCEL   the reason, as text: its result is no longer wanted
- *     ← HELLO    JSON {"protocol","version"}: the module is loaded. The first frame
+ *     ← HELLO    JSON {"protocol","version"}: the module is loaded. The first frame. "many", "ids": see RUNS; "begun": see `begun-tasks.ts`
  *     ← RESULT   u8 1 if it was the process's last task; the result
  *     ← ERROR    u8 as above; JSON {"name","error","traceback","retry","retryAfter"}, the last in ms. With number 0: it cannot be loaded
  *     ← PROGRESS JSON

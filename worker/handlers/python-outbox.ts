@@ -19,7 +19,7 @@ const MOST_TASKS = 128;
 const MOST_BYTES = 1 << 16;
 
 export function createPythonOutbox(write: (bytes: Buffer) => void): PythonOutbox {
-  let hello: Hello = { many: false, ids: false };
+  let hello: Hello = { many: false, ids: false, begun: false };
   let frames: Buffer[] = [];
   /** Tasks for one frame. */
   let together: RawTask[] = [];

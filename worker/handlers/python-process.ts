@@ -10,7 +10,9 @@ import { timeout, type Timer } from '../../runtime/timers.ts';
 import type { Watcher } from '../../runtime/child-watchdog.ts';
 import { describeError } from '../../runtime/describe-error.ts';
 import type { RawTask } from '../task/handler.ts';
-import { describeExit, onceAborted, startProgram, type ProgramProcess } from './child.ts';
+import { NotBegun } from '../task/not-begun.ts';
+import { openBegunTasks, type BegunTasks } from './begun-tasks.ts';
+import { describeExit, FILE, onceAborted, startProgram, type ProgramProcess } from './child.ts';
 import { stopped, withStderr, type LogSource } from './command.ts';
 import { CommandError, errorOf, HandlerLoadError } from './errors.ts';
 import type { KeptProcess, OnLeft } from './kept-starts.ts';
@@ -79,6 +81,9 @@ interface State {
   /** As its pool knows it, once it has loaded the module. */
   kept: KeptProcess | undefined;
   readonly outbox: PythonOutbox;
+  readonly begun: BegunTasks | undefined;
+  /** It notes there which tasks it has begun. */
+  notesBegun: boolean;
   lastNumber: number;
   healthy: boolean;
   /** It gets no further task. */
@@ -100,7 +105,18 @@ export async function startPython(program: Program, options: PythonProcessOption
     const [asked] = state.asked.size === 1 ? state.asked.values() : [];
     logFor(state, asked, line);
   };
-  const child = await startProgram(program, { ...options, log, channel: true });
+  const begun = openBegunTasks();
+  const env = begun ? { ...options.env, MILLRACE_BEGUN: String(FILE) } : options.env;
+  const child = await startProgram(program, {
+    ...options,
+    env,
+    log,
+    channel: true,
+    file: begun?.descriptor,
+  }).catch((error: unknown) => {
+    begun?.[Symbol.dispose]();
+    throw error;
+  });
   const state: State = {
     options,
     child,
@@ -108,6 +124,8 @@ export async function startPython(program: Program, options: PythonProcessOption
     asked: new Map(),
     kept: undefined,
     outbox: createPythonOutbox((bytes) => child.channel?.writable && child.channel.write(bytes)),
+    begun,
+    notesBegun: false,
     lastNumber: 0,
     healthy: false,
     retired: false,
@@ -235,6 +253,7 @@ function read(state: State, kind: number, number: number, body: Buffer): (() => 
   if (kind === FrameKind.Hello) {
     const hello = decodeHello(body);
     state.outbox.begin(hello);
+    state.notesBegun = hello.begun;
     loaded.resolve();
   } else if (kind === FrameKind.Error && number === 0) {
     const { message, traceback } = decodeError(body.subarray(1));
@@ -344,14 +363,32 @@ async function untilGone(state: State): Promise<void> {
   loaded.reject(broken ?? new HandlerLoadError(whyNotStarted(exit, child.stderrTail())));
   if (asked.size === 0 && !broken && !retired && state.lastNumber > 0)
     log(`Python ended without a task: ${exit}`);
-  const died = new CommandError(withStderr(`Python ended before the task did, ${exit}`, child.stderrTail()));
   const left = [...asked.values()];
   asked.clear();
+  const errorFor = errorsOfDeath(state, exit, left);
   for (const one of left) {
-    const { timer, task } = one;
-    timer?.clear();
-    fail(state, one, broken ?? (task.abort.reason ? stopped(task.abort) : died), false);
+    one.timer?.clear();
+    fail(state, one, errorFor(one), false);
   }
+}
+
+/** Why these have no answer. */
+function errorsOfDeath(
+  { child, broken, begun, notesBegun, log }: State,
+  exit: string,
+  left: readonly Asked[],
+): (asked: Asked) => Error {
+  const hasBegun = notesBegun && begun ? begun.read() : () => true;
+  begun?.[Symbol.dispose]();
+  const died =
+    broken ?? new CommandError(withStderr(`Python ended before the task did, ${exit}`, child.stderrTail()));
+  const notBegun = new NotBegun(`Python ended before it had begun the task, ${exit}`);
+  if (left.length > 0 && !left.some(({ number }) => hasBegun(number)))
+    log(`Python ended before it had begun its tasks: ${exit}`);
+  return ({ number, task }) => {
+    if (task.abort.reason) return stopped(task.abort);
+    return hasBegun(number) ? died : notBegun;
+  };
 }
 
 function whyNotStarted(exit: string, stderr: string): string {

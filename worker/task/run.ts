@@ -14,6 +14,7 @@ import { describeError } from '../../runtime/describe-error.ts';
 import type { TaskAbort } from './abort.ts';
 import { encodeResult } from './encode.ts';
 import type { Handler, OpenHandler, RawTask } from './handler.ts';
+import { NotBegun } from './not-begun.ts';
 import { isPoison, poisonError } from './poison.ts';
 import { readOptions, type Judge } from '../../queue/outcomes/not-run.ts';
 import { retryAfter } from './retry-after.ts';
@@ -247,6 +248,7 @@ class TaskRun implements RawTask {
 
   #fail(error: unknown): Finished {
     if (this.abort.reason) return this.finish({ kind: 'release' });
+    if (error instanceof NotBegun) return { ...this.finish({ kind: 'release' }), unbegun: true };
     const { attempt } = this;
     const { retry, random, onThrown } = this.#options.deps;
     onThrown?.(this.id, attempt, error);

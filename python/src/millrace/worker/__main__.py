@@ -12,6 +12,7 @@ from .. import __version__
 from .._json import to_json
 from . import frames
 from .answers import fail_to_load
+from .begun import Begun
 from .describe import describe, format_traceback
 from .limits import Limits
 from .runner import Runner
@@ -34,6 +35,7 @@ def main() -> None:
         parser.error("millrace-worker starts this program: run millrace-worker --python instead")
     # programs that a task starts must not keep it open
     os.set_inheritable(CHANNEL, False)
+    begun = Begun()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     try:
@@ -51,9 +53,10 @@ def main() -> None:
         "version": __version__,
         "many": True,
         "ids": target.takes_context,
+        "begun": begun.shared,
     }
     channel.sendall(frames.frame(frames.HELLO, 0, to_json(hello).encode()))
-    Runner(channel, target, Limits(flags.max_tasks, flags.max_memory, flags.max_result)).run()
+    Runner(channel, target, Limits(flags.max_tasks, flags.max_memory, flags.max_result), begun).run()
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from ..errors import Interrupted, MillraceError, short
 from ..tasks import Context
 from . import frames
 from .answers import encoded, error_body, refuse_arguments
+from .begun import MASK, Begun
 from .limits import Limits
 from .outbox import Outbox
 from .target import Target, parse
@@ -53,10 +54,11 @@ class _Async(NamedTuple):
 class Runner:
     """One process's side of the socket."""
 
-    def __init__(self, channel: socket.socket, target: Target, limits: Limits) -> None:
+    def __init__(self, channel: socket.socket, target: Target, limits: Limits, begun: Begun) -> None:
         self._channel = channel
         self._outbox = Outbox(channel)
         self._target = target
+        self._begun = begun.slots
         self._limits = limits
         self._reader = frames.Reader(target.takes_context)
         self._reading = threading.Lock()
@@ -228,6 +230,7 @@ class Runner:
 
     async def _settle(self, number: int, awaitable: Awaitable[object]) -> None:
         """Answers when an async function has ended; a cancellation reaches it as `asyncio.CancelledError`."""
+        self._begun[number & MASK] = number
         try:
             body = encoded(await awaitable, self._limits.max_result)
         except BaseException as error:
@@ -267,6 +270,8 @@ class Runner:
     def _call(self, number: int, value: object, source: frames.Run | frames.Runs) -> object:
         work = self._target.find(value)
         function, args, kwargs = work
+        if not function.is_async:
+            self._begun[number & MASK] = number
         try:
             if function.takes_context:
                 return function.call(*args, **kwargs, context=self._context_of(number, source))

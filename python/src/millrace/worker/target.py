@@ -22,6 +22,8 @@ class Function(NamedTuple):
     call: Callable[..., Any]
     signature: inspect.Signature
     takes_context: bool
+    is_async: bool
+    """None of it runs before what it returns is awaited."""
     name: str | None
     """Of a task that calls it with arguments; ``None`` for a plain function."""
 
@@ -146,14 +148,20 @@ def _attribute(module: object, name: str, attribute: str) -> object:
 def _function(found: object, spec: str) -> Function:
     if isinstance(found, Task):
         takes_context = "context" in found.signature.parameters
-        return Function(found.function, found.signature, takes_context, found.name)
+        return Function(
+            found.function,
+            found.signature,
+            takes_context,
+            inspect.iscoroutinefunction(found.function),
+            found.name,
+        )
     if not callable(found):
         raise LoadError(f"{spec} is no function but a {type(found).__name__}")
     try:
         signature = inspect.signature(found)
     except ValueError:
         # of a function in C
-        return Function(found, inspect.Signature(), False, None)
+        return Function(found, inspect.Signature(), False, False, None)
     takes_context = "context" in signature.parameters
     try:
         signature.bind(None, **({"context": None} if takes_context else {}))
@@ -161,4 +169,4 @@ def _function(found: object, spec: str) -> Function:
         raise LoadError(
             f"{spec} must take the task, and at most a context: def function(task, context)"
         ) from None
-    return Function(found, signature, takes_context, None)
+    return Function(found, signature, takes_context, inspect.iscoroutinefunction(found), None)

@@ -1,0 +1,4 @@
+/** An attempt that came to nothing before its function was called, through no fault of the task: it goes back to the queue, and costs none. */
+export class NotBegun extends Error {
+  override readonly name = 'NotBegun';
+}
