@@ -71,6 +71,7 @@ export async function dev(
     worker: (id) => workerProgram({ ...settings, ...handler, redis, graceMs: flags.grace }, id, env),
     onEvent: (event) => {
       narrator.onEvent(event);
+      if (event.kind === 'ready') loop.decideAgain();
       if (event.kind !== 'crashed') return;
       // tasks that cannot be put back now are recovered when its lease ends
       const { id, how } = event;

@@ -58,6 +58,8 @@ export interface PoolLoop extends AsyncDisposable {
   readonly sampler: Sampler;
   /** The last sample of the queues. */
   readonly sampled: () => Sampled;
+  /** Decides again with that sample, as replicas have changed by themselves: how long they took to start is learned from it. */
+  decideAgain(): void;
   /**
    * Puts back the tasks of a worker that is known to be dead, before its lease ends, and records its fate. Returns the number
    * of tasks.
@@ -163,6 +165,7 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   return {
     sampler,
     sampled: () => sampler.latest(ID),
+    decideAgain: kick,
     recover: async (worker, fate) => {
       let returned = 0;
       for (const keys of queues) {

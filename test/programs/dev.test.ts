@@ -98,6 +98,17 @@ describe('a pool on this machine', () => {
     }
   });
 
+  test('a worker of an idle pool takes as long to start as is printed, whenever the queue is read next', async () => {
+    await using program = dev('--module', TASKS, '--min', '1', '--target-wait', '10s');
+    const url = await urlOf(program);
+    const [, printed] = await program.prints(/  1 worker is ready, ([\d.]+) s after that\n/);
+    await eventually(async () => {
+      const { stdout } = await millrace(['explain', 'dev/task_queue', '--redis', url]);
+      const [, learned] = /a replica takes ([\d.]+) s to start/.exec(stdout) ?? [];
+      expect(Math.abs(Number(learned) - Number(printed))).toBeLessThan(5);
+    });
+  });
+
   test('Ctrl-C lets workers finish what they run; a second one makes them give it back', async () => {
     await using server = await startRedis();
     await using queue = openQueue({ redis: server.address });
