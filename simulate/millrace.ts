@@ -47,12 +47,13 @@ export function millrace(
     look: (now, world) => {
       const { waiting, inFlight, wanted, existing, ready, parked } = world;
       const at = beginMs + now;
-      const decision = decide(policy, sampleOf(world), wanted, remembered, at, ready, at, parked);
+      const woken = now < planned;
+      const sample = sampleOf(world, woken ? at : undefined);
+      const decision = decide(policy, sample, wanted, remembered, at, ready, at, parked);
       remembered = decision.memory;
       advice = decision.advice ?? advice;
       const settled = decision.cause === 'Enough' && wanted === existing;
       const active = waiting + inFlight > 0 || !settled;
-      const woken = now < planned;
       const next = now + (woken ? BURST_MS : active ? POLL_MS : SAFETY_MS);
       const boundary = (decision.decideAgainAt ?? Infinity) - beginMs;
       planned = Math.min(next, Math.max(boundary, now + 1));
@@ -74,8 +75,11 @@ function restOf(atWork: number, { replicas }: Parking, maxReplicas: number): num
   return Math.max(0, Math.min(replicas, maxReplicas) - atWork);
 }
 
-function sampleOf({ waiting, inFlight, taken, completed, serviceMs, squaresMs2 }: World): Sample {
+function sampleOf(
+  { waiting, inFlight, taken, completed, serviceMs, squaresMs2 }: World,
+  quietUntil: number | undefined,
+): Sample {
   const service = { serviceUs: 1_000 * serviceMs, squaresS2: squaresMs2 / 1e6, squaredTasks: completed };
   const counters = { taken, completed, failed: 0, retried: 0, ...service };
-  return { kind: 'known', waiting, inFlight, due: 0, leaving: 0, counters };
+  return { kind: 'known', waiting, inFlight, due: 0, leaving: 0, quietUntil, counters };
 }

@@ -78,7 +78,13 @@ export async function step(input: StepInput): Promise<Step> {
   const { redis } = sampled;
   const sample =
     sampled.kind === 'known'
-      ? { kind: 'known' as const, ...sampled.sample, ...sampled.sample.runnable, redis }
+      ? {
+          kind: 'known' as const,
+          ...sampled.sample,
+          ...sampled.sample.runnable,
+          quietUntil: sampled.wokenAt,
+          redis,
+        }
       : { kind: 'unknown' as const, why: sampled.why, redis };
   const rules = input.dryRun ? { ...policy, dryRun: true } : policy;
   const elsewhere = elsewhereOf(replicas, sampled, kept.elsewhere);

@@ -43,6 +43,8 @@ export type Sample = (
       readonly waiting: number;
       readonly inFlight: number;
       readonly due: number;
+      /** The last moment at which nothing waited, where a wake told it: ms of the clock of the decision. */
+      readonly quietUntil?: number | undefined;
       /** Workers that are draining. */
       readonly leaving: number;
       /** Delayed tasks that fall due while a replica starts, without those that are due. */

@@ -57,13 +57,14 @@ export function needOf(policy: Policy, sample: KnownSample, memory: Memory, pool
 
 function sizingFor(policy: Policy, sample: KnownSample, memory: Memory, pool: PoolNow): Sizing | undefined {
   const { targetWaitMs: waitMs, slots = 1, windowMs, forecast = false } = policy;
-  const { waiting, inFlight, due, dueSoon = 0, counters, redis } = sample;
+  const { waiting, inFlight, due, dueSoon = 0, quietUntil, counters, redis } = sample;
   const { current: wanted, ready, parked, now, wall, bounds } = pool;
   if (waitMs === undefined || !counters) return undefined;
   const wish = { waitMs, slots, windowMs, forecast, ...bounds };
   const apart = keptApart(sample, slots);
   const work = { waiting: waiting + apart.waiting, inFlight: inFlight + apart.inFlight, due, dueSoon };
-  return size(wish, { now, wall, wanted, ready, parked, ...work, counters }, memory.learned, redis);
+  const seen = { now, wall, wanted, ready, parked, ...work, quietUntil, counters };
+  return size(wish, seen, memory.learned, redis);
 }
 
 /** The most tasks that can run at the same time. */

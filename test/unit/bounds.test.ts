@@ -170,6 +170,11 @@ describe('advice', () => {
     );
     expect(adviceFor({ ...held, startMs: 30_000, minReplicas: 16 })).toBeUndefined();
   });
+  test('a floor above the maximum names both', () => {
+    const advice = adviceFor({ ...held, startMs: 30_000, maxReplicas: 8 });
+    expect(advice).toMatchObject({ minReplicas: 16, maxReplicas: 16 });
+    expect(advice?.message).toContain('minReplicas 16 and maxReplicas 16 would hold it');
+  });
   test('no start was observed yet, or hardly a task: no advice', () => {
     expect(adviceFor({ ...held, startMs: 30_000, startKnown: false })).toBeUndefined();
     expect(adviceFor({ ...held, startMs: 30_000, floors: [50] })).toBeUndefined();

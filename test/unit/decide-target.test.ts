@@ -114,6 +114,24 @@ describe('a decision', () => {
     expect(decision.reason).toMatch(/^0→4: .*, \d+ in steps$/);
   });
 
+  test('a task that woke a pool has waited since the wake, not since the last look', () => {
+    const idle = decide(policy, look(0, 0, 0, 0), 0, noMemory, 0).memory;
+    const first = look(1, 0, 0, 0);
+    const ages = [29_900, undefined].map((quietUntil) => {
+      const woken = decide(policy, { ...first, ...(quietUntil && { quietUntil }) }, 0, idle, 30_000);
+      return decide(policy, look(100, 0, 0, 0), woken.desired, woken.memory, 31_000, 0).advice?.message;
+    });
+    expect(ages).toEqual([undefined, expect.stringMatching('tasks have waited for 16 s')]);
+  });
+
+  test('the share of late tasks is that of all that were seen, also of few', () => {
+    let { memory } = decide(policy, look(100, 0, 0, 0), 0, noMemory, 0);
+    // one a second from 1 s on: of 40, 30 waited for longer than 10 s
+    for (let s = 1; s <= 40; s++)
+      ({ memory } = decide(policy, look(100 - s, 1, s, s - 1), 1, memory, s * 1_000, 1));
+    expect(memory.learned?.over).toBeCloseTo(0.75, 1);
+  });
+
   test('what it learned is there to be read', () => {
     const { learned } = seasoned();
     if (!learned) throw new Error('nothing was learned');

@@ -65,9 +65,11 @@ export function adviceFor(situation: Situation): Advice | undefined {
   const floor = Math.ceil(quantileOf(floors, 1 - FLOOR_MISSES, 'top'));
   if (situation.startKnown && startMs >= waitMs && floor > minReplicas) {
     const hours = Math.round(24 * Math.max(0, floor - mean));
+    const bounds =
+      floor > maxReplicas ? `minReplicas ${floor} and maxReplicas ${floor}` : `minReplicas ${floor}`;
     return {
       reason: 'StartTimeAboveTarget',
-      message: `replicas take ${seconds(startMs)} to start, the target is ${target}: minReplicas ${floor} would hold it, for at most ${hours} pod-hours a day more`,
+      message: `replicas take ${seconds(startMs)} to start, the target is ${target}: ${bounds} would hold it, for at most ${hours} pod-hours a day more`,
       minReplicas: floor,
       maxReplicas: floor > maxReplicas ? floor : undefined,
     };

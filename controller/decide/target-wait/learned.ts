@@ -4,7 +4,7 @@
  */
 import { demandAt, waitsOf, withPoint, type Curve } from './arrivals.ts';
 import type { Forecast } from './forecast.ts';
-import { withValue, type BucketCounts } from './histogram.ts';
+import { totalOf, withValue, type BucketCounts } from './histogram.ts';
 import { neverIdle, type Idle } from './keep-warm.ts';
 import { learnService, restOf, type LearnedService } from './service-time.ts';
 import { learnStarts, type Starts } from './start-time.ts';
@@ -31,6 +31,8 @@ export interface SizingInput {
   /** Delayed tasks whose time has come, and those whose time comes while a replica starts. */
   readonly due: number;
   readonly dueSoon: number;
+  /** The last moment at which nothing waited, where a wake told it: ms, as `now`. */
+  readonly quietUntil?: number | undefined;
   readonly counters: Counters;
   readonly wanted: number;
   readonly ready: number;
@@ -112,7 +114,7 @@ export function learn(
   // the first tasks to finish tell of the very time in which they did
   const meanMs = (before?.service ?? service)?.mean;
   const curve = withPoint(
-    before?.curve ?? [],
+    quietCurve(before, seen),
     {
       at: now,
       arrived,
@@ -125,7 +127,7 @@ export function learn(
   let { waits = [], over = 0 } = before ?? {};
   for (const taken of waitsOf(curve)) {
     waits = withValue(waits, taken.waitMs / WAIT_UNIT_MS, taken.tasks, REMEMBERED_TASKS);
-    const share = Math.min(1, taken.tasks / REMEMBERED_TASKS);
+    const share = Math.min(1, taken.tasks / totalOf(waits));
     over += share * ((taken.waitMs > waitMs ? 1 : 0) - over);
   }
   const unfetched = waiting > 0 && inFlight < ready * slots;
@@ -146,6 +148,18 @@ export function learn(
     mean: (before?.mean ?? wanted) + (1 - Math.exp(-elapsed / HOUR_MS)) * (wanted - (before?.mean ?? wanted)),
     unfetchedSince: unfetched ? (before?.unfetchedSince ?? now) : undefined,
   };
+}
+
+/** The curve before a sample, up to the moment that is known to have been quiet: what came since has come after that. */
+function quietCurve(
+  before: Pick<Learned, 'curve' | 'inFlight'> | undefined,
+  { now, quietUntil }: Pick<SizingInput, 'now' | 'quietUntil'>,
+): Curve {
+  const { curve = [], inFlight = 0 } = before ?? {};
+  const last = curve.at(-1);
+  // what ran until then is not known
+  if (!last || quietUntil === undefined || last.arrived > last.taken || inFlight > 0) return curve;
+  return quietUntil > last.at && quietUntil <= now ? [...curve, { ...last, at: quietUntil }] : curve;
 }
 
 /**
