@@ -12,14 +12,14 @@ local definition, numbers = survey(ARGV[1], KEYS[2], KEYS[1], now, 0)
 local slots = slots_of(ARGV[1])
 local ahead = slots.limit_time(now) - now
 local running = 0
-for _, n in ipairs(redis.call('HVALS', KEYS[3])) do running = running + math.max(0, tonumber(n) or 0) end
+for _, n in ipairs(redis.call('HVALS', KEYS[3])) do running = running + slots.number_of(n) end
 local keys = {}
 local most = tonumber(ARGV[2])
 for _, key in ipairs(most > 0 and redis.call('ZRANGE', slots.HELD, 0, most - 1, 'REV') or {}) do
   local due = tonumber(redis.call('ZSCORE', slots.DUE, key))
   keys[#keys + 1] = key
-  keys[#keys + 1] = tonumber(redis.call('ZSCORE', slots.HELD, key))
-  keys[#keys + 1] = tonumber(redis.call('HGET', slots.RUNNING, key)) or 0
+  keys[#keys + 1] = slots.number_of(redis.call('ZSCORE', slots.HELD, key))
+  keys[#keys + 1] = slots.number_of(redis.call('HGET', slots.RUNNING, key))
   keys[#keys + 1] = due and math.ceil(math.max(0, due - ahead)) or ''
 end
 return {definition, numbers, running, now, keys, redis.call('ZCARD', slots.HELD), redis.call('LLEN', KEYS[1])}

@@ -19,6 +19,12 @@ local function slots_of(base)
   -- a longer key is known by its digest; in a larger task none is looked for
   local LONGEST_KEY, LARGEST_TASK = 200, 1024 * 1024
 
+  -- A number of tasks, or a time, as anyone may have written it: 0 for what is neither.
+  local function number_of(text)
+    local n = tonumber(text)
+    return n and n >= 0 and n < 2 ^ 53 and n or 0
+  end
+
   -- Limit time, ms: the server's clock, except that it never goes back: after a step back it goes on from where it was.
   local function limit_time(wall)
     local at, offset = unpack(call('HMGET', STATE, 'at', 'offset'))
@@ -84,7 +90,7 @@ local function slots_of(base)
     if not key or not call('ZSCORE', HELD, key) then return false end
     -- of another type
     if type(redis.pcall('RPUSH', base .. 'held-tasks:' .. key, (past or '') .. '|' .. raw)) ~= 'number' then return false end
-    call('ZADD', HELD, (tonumber(call('ZSCORE', HELD, key)) or 0) + 1, key)
+    call('ZADD', HELD, number_of(call('ZSCORE', HELD, key)) + 1, key)
     call('HINCRBY', STATE, 'held', 1)
     call('ZADD', DUE, t, key)
     return true
@@ -106,8 +112,8 @@ local function slots_of(base)
   -- Tasks that may begin by a bucket at time `t`, and when the next one may where none may now.
   local function allowance(tat, interval, burst, t)
     local full = t + burst * interval
-    -- one that is further ahead is of an earlier rate, or no time
-    local from = math.max(math.min(tonumber(tat) or t, full), t)
+    local at = tonumber(tat)
+    local from = at and at > t and math.min(at, full) or t
     return math.floor((full - from) / interval + 1e-6), from + interval - burst * interval, from
   end
 
@@ -128,5 +134,5 @@ local function slots_of(base)
   end
 
   return {SLOTS = SLOTS, RUNNING = RUNNING, HELD = HELD, DUE = DUE, STATE = STATE, limit_time = limit_time, task_key = task_key,
-    ready = ready, ready_all = ready_all, free = free, hold_first = hold_first, allowance = allowance, read_limits = read_limits}
+    number_of = number_of, ready = ready, ready_all = ready_all, free = free, hold_first = hold_first, allowance = allowance, read_limits = read_limits}
 end

@@ -21,7 +21,7 @@ local function survey(base, LIMITS, QUEUE, now, horizon)
   end
   -- the number may be lost with the state; a slot that is left of a task that vanished is found only by a turn
   local keys_held = redis.call('ZCARD', slots.HELD)
-  local held = keys_held > 0 and math.max(tonumber(redis.call('HGET', slots.STATE, 'held')) or 0, keys_held) or 0
+  local held = keys_held > 0 and math.max(slots.number_of(redis.call('HGET', slots.STATE, 'held')), keys_held) or 0
   local idle, loads = true, redis.pcall('HVALS', base .. 'load')
   for _, n in ipairs(loads) do idle = idle and (tonumber(n) or 0) <= 0 end
   local ready, length = 0, redis.pcall('LLEN', QUEUE)
@@ -38,7 +38,7 @@ local function survey(base, LIMITS, QUEUE, now, horizon)
     if not room_of[key] then
       local n = math.huge
       if redis.call('ZSCORE', slots.HELD, key) then n = 0 end
-      local running = not idle and tonumber(redis.call('HGET', slots.RUNNING, key)) or 0
+      local running = idle and 0 or slots.number_of(redis.call('HGET', slots.RUNNING, key))
       if limits.key_concurrency then n = math.min(n, limits.key_concurrency - running) end
       if limits.key_interval then
         local tat = redis.pcall('GET', base .. 'limit-rate:' .. key)
@@ -71,9 +71,13 @@ local function survey(base, LIMITS, QUEUE, now, horizon)
     could = math.ceil(length * may / math.max(1, seen))
   end
   local definition = {}
-  for _, field in ipairs(redis.call('HKEYS', LIMITS)) do
-    definition[#definition + 1] = field
-    definition[#definition + 1] = redis.call('HGET', LIMITS, field)
+  -- those of definition.ts
+  local FIELDS = {'by', 'at', 'rate', 'rateMs', 'burst', 'concurrency', 'field', 'keyRate', 'keyRateMs', 'keyBurst', 'keyConcurrency'}
+  for i, value in ipairs(redis.call('HMGET', LIMITS, unpack(FIELDS))) do
+    if value then
+      definition[#definition + 1] = FIELDS[i]
+      definition[#definition + 1] = string.sub(value, 1, 1024)
+    end
   end
   return definition, {soon, limits.concurrency or -1, held, ready, next_at and math.ceil(now + next_at - t) or '', could}
 end

@@ -25,18 +25,39 @@ local function limits_of_turn()
     end
   end
 
+  -- What a bucket is set to that is beyond a full one of this rate, because it is of an earlier rate, or no time; else nothing.
+  local function overfull(tat, interval, burst)
+    local at, full = tonumber(tat), t + burst * interval
+    return at and not (at <= full) and full or nil
+  end
+
   -- what of a key counts, as far as this turn knows
   local function about(key)
     local k = met[key]
     if k then return k end
-    k = {key = key, held = tonumber(call('ZSCORE', HELD, key)) or 0}
-    if limits.key_concurrency then k.running = tonumber(call('HGET', RUNNING, key)) or 0 end
+    k = {key = key}
+    if limits.key_concurrency then k.running = slots.number_of(call('HGET', RUNNING, key)) end
     if limits.key_interval then
       local tat = redis.pcall('GET', base .. 'limit-rate:' .. key)
       k.tat = type(tat) == 'string' and tat or nil
+      local full = k.tat and overfull(k.tat, limits.key_interval, limits.key_burst)
+      if full then
+        k.tat = full
+        call('SET', base .. 'limit-rate:' .. key, string.format('%.17g', full), 'PX', math.ceil(full - t) + 1)
+      end
     end
     -- something else is where its tasks would be held: an error after they were taken would lose them, so nothing limits them
-    k.unfit = type(redis.pcall('LLEN', base .. 'held-tasks:' .. key)) ~= 'number'
+    local listed, counted = redis.pcall('LLEN', base .. 'held-tasks:' .. key), slots.number_of(call('ZSCORE', HELD, key))
+    k.unfit = type(listed) ~= 'number'
+    k.held = k.unfit and counted or listed
+    -- something else has written one of them: what is there counts
+    if k.held ~= counted then
+      held = math.max(0, held + k.held - counted)
+      if k.held > 0 then
+        call('ZADD', HELD, k.held, key)
+        call('ZADD', DUE, t, key)
+      end
+    end
     met[key] = k
     return k
   end
@@ -101,7 +122,7 @@ local function limits_of_turn()
   -- Before tasks are taken. Returns how many may be, for the limits of the queue.
   local function open()
     state = call('HMGET', STATE, 'tat', 'held', 'woken', 'wokenDue', 'checked', 'cursor')
-    held, told_due = tonumber(state[2]) or 0, tonumber(state[4]) or 0
+    held, told_due = slots.number_of(state[2]), slots.number_of(state[4])
     -- the number is lost with the state, and there is one task of a key at least
     local waiting = call('ZCARD', HELD)
     held = waiting > 0 and math.max(held, waiting) or 0
@@ -109,10 +130,15 @@ local function limits_of_turn()
     if waiting > 0 and not known then slots.ready_all(t) end
     if waiting > 0 and math.abs(t - (tonumber(state[5]) or 0)) >= CHECK_MS then check_slots() end
     room = math.huge
+    local full = limits.interval and overfull(state[1], limits.interval, limits.burst)
+    if full then
+      state[1] = full
+      call('HSET', STATE, 'tat', full)
+    end
     if limits.interval then room = slots.allowance(state[1], limits.interval, limits.burst, t) end
     if limits.concurrency then
-      local running = s.in_hand - s.left - (tonumber(redis.pcall('HGET', LOAD, turn.worker)) or 0)
-      for _, of in ipairs(redis.pcall('HVALS', LOAD)) do running = running + math.max(0, tonumber(of) or 0) end
+      local running = s.in_hand - s.left - slots.number_of(redis.pcall('HGET', LOAD, turn.worker))
+      for _, of in ipairs(redis.pcall('HVALS', LOAD)) do running = running + slots.number_of(of) end
       room = math.min(room, limits.concurrency - running)
     end
     room = math.max(0, room)
@@ -244,7 +270,7 @@ local function limits_of_turn()
       state[1] = from + taken * limits.interval
       call('HSET', STATE, 'tat', state[1])
     end
-    if held ~= (tonumber(state[2]) or 0) then call('HSET', STATE, 'held', held) end
+    if held ~= tonumber(state[2] or 0) then call('HSET', STATE, 'held', held) end
     local ready = held > 0 and #call('ZRANGEBYSCORE', DUE, '-inf', t, 'LIMIT', 0, 1) > 0
     closed = room <= taken and (s.length > 0 or ready)
     s.back_in = come_back(taken)
