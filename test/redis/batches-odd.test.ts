@@ -116,6 +116,26 @@ describe('the task that follows', () => {
   });
 });
 
+test.each(['', 'x', 'nan', 'inf', '1e300', '-1e300', '-5', '0.5'])(
+  'counts of a batch that something else has set to %j: it is looked after, ends, and its `then` is JSON',
+  async (value) => {
+    const keys = freshKeys();
+    const ran: string[] = [];
+    const part = (id: string): string => JSON.stringify({ id, batch: { id: 'b', size: 2, then: { k: 1 } } });
+    await using queue = open(keys);
+    await using _worker = work(keys, ran);
+    await redis.lpush(keys.queue, part('a'));
+    await queue.result('a');
+    const [done, failed, cancelled, looked, waited] = Array<string>(5).fill(value);
+    await redis.hset(keys.batch('b'), { done, failed, cancelled, looked, waited, at: 0 });
+    await tendBatches(redis, keys, 0);
+    await redis.lpush(keys.queue, part('b'));
+    await queue.result('b:then');
+    const { parts } = JSON.parse(ran.at(-1) ?? '') as { readonly parts: Record<string, unknown> };
+    expect([parts['succeeded'], parts['failed'], parts['cancelled']].every(Number.isSafeInteger)).toBe(true);
+  },
+);
+
 test('of parts with one id, one is added, however far apart they are', async () => {
   const keys = freshKeys();
   await using queue = open(keys);

@@ -32,6 +32,12 @@ local function batches_of(queue, result, base, shown, now)
 
   local function key(kind, id) return base .. kind .. ':' .. id end
 
+  -- a count as anyone may have written it; nothing for what is none
+  local function count_of(text)
+    local count = tonumber(text)
+    return count and count >= 0 and count < 1e15 and count % 1 == 0 and count or nil
+  end
+
   -- one command for many values: Lua's stack does not hold all of them at once. Returns the sum of its replies.
   local function many(command, of, values)
     local sum = 0
@@ -52,17 +58,17 @@ local function batches_of(queue, result, base, shown, now)
     local name = key('batch', id)
     local values = redis.pcall('HMGET', name, unpack(FIELDS))
     if values.err then return nil, values end
-    local size = tonumber(values[1])
+    local size = count_of(values[1])
     records[id] = false
     if not size then return nil end
     local b = {id = id, key = name, size = size}
     for i = 2, #FIELDS do b[FIELDS[i]] = values[i] or nil end
-    b.declared, b.said, b.policy = tonumber(b.declared), b.policy, b.policy or 'wait'
+    b.declared, b.said, b.policy = count_of(b.declared), b.policy, b.policy or 'wait'
     b.over = b.state == 'ended' or b.state == 'failed' or b.state == 'cancelled'
     records[id] = b
     return b
   end
-  self.find = find
+  self.find, self.count_of = find, count_of
 
   local function read(id)
     local b, unfit = find(id)
@@ -75,7 +81,7 @@ local function batches_of(queue, result, base, shown, now)
   -- Adds to a counter of a batch. With `changes`, these are written later, together.
   local function count_up(b, field, by, changes)
     if by == 0 then return end
-    b[field] = (tonumber(b[field]) or 0) + by
+    b[field] = (count_of(b[field]) or 0) + by
     if not changes then return call('HSET', b.key, field, b[field]) end
     changes[#changes + 1], changes[#changes + 2] = field, b[field]
   end
@@ -192,9 +198,9 @@ local function batches_of(queue, result, base, shown, now)
     local body = string.match(b['then'], '^(%{.*)%}$')
     if not body then return b['then'] end
     local text = function(value) return (string.gsub(cjson.encode(value), '\\/', '/')) end
-    local partitions = b.role == 'whole' and string.format(',"partitions":%.0f', call('HGET', b.key, 'partitions') or 0) or ''
+    local partitions = b.role == 'whole' and string.format(',"partitions":%.0f', count_of(call('HGET', b.key, 'partitions')) or 0) or ''
     return string.format('%s%s"parts":{"batch":%s,"size":%.0f,"succeeded":%.0f,"failed":%.0f,"cancelled":%.0f,"results":%s,"ids":%s%s}}',
-      body, body == '{' and '' or ',', text(b.id), b.size, b.done or 0, b.failed or 0, b.cancelled or 0,
+      body, body == '{' and '' or ',', text(b.id), b.size, count_of(b.done) or 0, count_of(b.failed) or 0, count_of(b.cancelled) or 0,
       text(b.result or result or ''), text(key('batch-ids', b.id)), partitions)
   end
 
@@ -245,7 +251,7 @@ local function batches_of(queue, result, base, shown, now)
     end
     if outer then
       settle(outer, {[state == 'failed' and 'failed' or 'cancelled'] = {id}},
-        {size = tonumber(b.thenSize), why = {[id] = about.error}, result = b.result})
+        {size = count_of(b.thenSize), why = {[id] = about.error}, result = b.result})
     end
   end
 

@@ -12,7 +12,7 @@ redis.call('LLEN', KEYS[1])
 local b = batches.read(id)
 local SHARES = base .. 'batch-shares:' .. id
 if not b or b.role ~= 'whole' or b.over or redis.call('SMISMEMBER', SHARES, share)[1] == 0 then return {0} end
-local listed = tonumber(redis.call('HGET', b.key, 'listed:' .. share)) or 0
+local listed = batches.count_of(redis.call('HGET', b.key, 'listed:' .. share)) or 0
 if tonumber(ARGV[4]) ~= listed then return {2, listed} end
 if #ARGV > 4 then
   redis.call('RPUSH', base .. 'batch-ids:' .. id, unpack(ARGV, 5))

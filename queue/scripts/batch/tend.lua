@@ -59,7 +59,7 @@ end
 local ids, most = {}, tonumber(ARGV[2])
 if b.declared then
   -- parts that are named ID:0, ID:1, … can be guessed
-  local from = tonumber(redis.call('HGET', b.key, 'looked')) or 0
+  local from = batches.count_of(redis.call('HGET', b.key, 'looked')) or 0
   for i = from, math.min(from + most, b.declared) - 1 do ids[#ids + 1] = string.format('%s:%.0f', b.id, i) end
   redis.call('HSET', b.key, 'looked', from + most < b.declared and from + most or 0)
 else
