@@ -4,7 +4,7 @@
  */
 import type { Redis } from 'ioredis';
 import { resultApart, type QueueKeys } from './keys.ts';
-import { asBytes, asCount, asList } from './scripts/decode-reply.ts';
+import { asBytes, asCount, asList, isTime } from './scripts/decode-reply.ts';
 import { script } from './scripts/scripts.ts';
 
 export interface CronState {
@@ -43,9 +43,6 @@ export interface StoredState {
   /** What became of the id that was asked about; `undefined` while that is open. */
   readonly outcome: Exclude<Outcome, 'open'> | undefined;
 }
-
-/** The last moment with a year of four digits, as in RFC 3339. */
-const LAST_TIME = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 
 /** Reads a state, and what became of a task. */
 export async function readCron(redis: Redis, keys: QueueKeys, name: string, id = ''): Promise<StoredState> {
@@ -131,9 +128,6 @@ function parseState(bytes: Buffer): CronState | undefined {
     return undefined;
   }
 }
-
-const isTime = (value: unknown): boolean =>
-  Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= LAST_TIME;
 
 const countIn = (value: unknown): number =>
   typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? value : 0;

@@ -5,7 +5,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
-import { asBytes, asCount, asList, asText } from './scripts/decode-reply.ts';
+import { asBytes, asCount, asList, asText, isTime } from './scripts/decode-reply.ts';
 import { script } from './scripts/scripts.ts';
 
 export interface DeadHeader {
@@ -66,7 +66,7 @@ export function parseDead(entry: Buffer): DeadLetter {
   const end = entry.indexOf('\n');
   const at = Number(entry.toString('latin1', 0, Math.max(0, Math.min(space, 20))));
   const header = space > 0 && end > space ? readHeader(entry.toString('utf8', space + 1, end)) : undefined;
-  if (!header || !Number.isSafeInteger(at)) throw new SyntaxError(FOREIGN);
+  if (!header || !isTime(at)) throw new SyntaxError(FOREIGN);
   return { ...header, at, raw: entry.subarray(end + 1) };
 }
 

@@ -80,18 +80,15 @@ export function fieldsPage(): string {
 /** The contents of each key, from the comment above it in the interface. */
 function keyComments(): Map<string, string> {
   const source = readFileSync(join(root, 'queue/keys.ts'), 'utf8');
-  const found = source.matchAll(/\/\*\* ([\s\S]*?) \*\/\n {2}(?:readonly )?(\w+)/g);
+  const found = source.matchAll(/\/\*\*\s+(?:\* )?([\s\S]*?)\s+\*\/\n {2}(?:readonly )?(\w+)/g);
   return new Map(
     Array.from(found, ([, text = '', name = '']) => [name, text.replaceAll(/\s*\n\s*\* /g, ' ')]),
   );
 }
 
-/** What a key of many is called after, unless it is a worker. */
+/** What a key of many is called after, unless it is a batch or a worker. */
 const OWNERS = new Map([
   ['pushes', '<client>'],
-  ...['batch', 'batchLeft', 'batchEnded', 'batchFailed', 'batchIds', 'batchInner', 'batchKnown'].map(
-    (name) => [name, '<batch>'] as const,
-  ),
   ...['heldTasks', 'limitRate', 'unique'].map((name) => [name, '<key>'] as const),
   ...['memory', 'timeline', 'decisions'].map((name) => [name, '<namespace>/<pool>'] as const),
 ]);
@@ -101,7 +98,10 @@ export function keysPage(): string {
   const keys = queueKeys('task_queue', 'result');
   const comments = keyComments();
   const rows = Object.entries(keys).map(([name, key]: [string, string | ((id: string) => string)]) => {
-    const shown = typeof key === 'string' ? key : key(OWNERS.get(name) ?? '<worker>');
+    const shown =
+      typeof key === 'string'
+        ? key
+        : key(OWNERS.get(name) ?? (name.startsWith('batch') ? '<batch>' : '<worker>'));
     const [, type = '', what = ''] = /^([A-Z]+): (.*)$/.exec(comments.get(name) ?? '') ?? [];
     return `| \`${shown}\` | ${type} | ${cell(what)} |`;
   });

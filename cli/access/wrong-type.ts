@@ -3,7 +3,11 @@ import { closeRedis, openRedis, type RedisAddress } from '../../queue/connection
 import type { QueueKeys } from '../../queue/keys.ts';
 import { locationOf } from '../../queue/location.ts';
 
-/** The keys that commands read or write, by what is in them. */
+/** Not of one worker, task, batch or pool. */
+type KeyOfQueue = {
+  [Name in keyof QueueKeys]: QueueKeys[Name] extends string ? Name : never;
+}[keyof QueueKeys];
+
 const TYPES = {
   queue: 'list',
   result: 'hash',
@@ -23,13 +27,28 @@ const TYPES = {
   emptying: 'zset',
   apart: 'hash',
   paused: 'string',
+  priorities: 'hash',
   cancelled: 'zset',
   expiry: 'zset',
-} as const satisfies Partial<Record<keyof QueueKeys, string>>;
+  batches: 'zset',
+  shares: 'zset',
+  batchReports: 'hash',
+  move: 'hash',
+  moving: 'list',
+  arrivals: 'hash',
+  crons: 'hash',
+  limits: 'hash',
+  limitState: 'hash',
+  limitSlots: 'hash',
+  limitRunning: 'hash',
+  held: 'zset',
+  heldDue: 'zset',
+  slots: 'hash',
+} as const satisfies Record<KeyOfQueue, string>;
 const NAMES = { list: 'a list', hash: 'a hash', zset: 'a sorted set', string: 'a string', set: 'a set' };
-const KEYS = Object.keys(TYPES) as (keyof typeof TYPES)[];
+const KEYS = Object.keys(TYPES) as KeyOfQueue[];
 
-/** `undefined` where none is found: the error is about a key of a worker or a task. Rejects if the server does not answer. */
+/** `undefined` where none is found: the error is about a key of a worker, a task or a batch. Rejects if the server does not answer. */
 export async function describeWrongType(
   address: RedisAddress,
   queues: readonly QueueKeys[],

@@ -10,7 +10,7 @@ import type { RedisOf } from '../location.ts';
 import type { Part } from '../parts/part.ts';
 import { homeOf, type Parts } from '../parts/parts.ts';
 import { MAX_PARTITIONS } from '../partitions.ts';
-import { asCount, asList, asText } from '../scripts/decode-reply.ts';
+import { asCount, asList, asText, isTime } from '../scripts/decode-reply.ts';
 import { readCut, readTexts } from '../scripts/read.ts';
 import { script } from '../scripts/scripts.ts';
 import { deliverReports } from '../workers/batch-reports.ts';
@@ -133,12 +133,13 @@ function viewOf(
     const value = Number(of(name));
     return Number.isSafeInteger(value) && value >= 0 ? value : 0;
   };
+  const time = (name: Field): number => (isTime(count(name)) ? count(name) : 0);
   if (of('size') === '') return undefined;
   const size = count('size');
   const [succeeded, failed, cancelled] = [count('done'), count('failed'), count('cancelled')];
   const onFailure = (of('policy') || 'wait') as FailurePolicy;
   const state = (of('state') || (of('open') === '' ? 'running' : 'adding')) as BatchState;
-  const createdAt = count('created');
+  const createdAt = time('created');
   return {
     id,
     state,
@@ -154,8 +155,8 @@ function viewOf(
     partitions: of('partitions') === '' ? undefined : count('partitions'),
     why: of('why') || undefined,
     createdAt,
-    activeAt: Math.max(createdAt, count('at')),
-    endedAt: of('endedAt') === '' ? undefined : count('endedAt'),
+    activeAt: Math.max(createdAt, time('at')),
+    endedAt: of('endedAt') === '' ? undefined : time('endedAt'),
   };
 }
 

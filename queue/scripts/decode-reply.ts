@@ -40,6 +40,14 @@ export function asMoment(value: unknown, what: string): number | undefined {
   return Math.min(Math.max(0, time), Number.MAX_SAFE_INTEGER);
 }
 
+/** The last moment with a year of four digits, which every format of a time has, ms. */
+const LAST_TIME = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
+
+/** A whole number of ms since 1970 that is a time for people, too. */
+export function isTime(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= LAST_TIME;
+}
+
 /** A score of a sorted set as Redis writes it; NaN for any other text. */
 export function scoreIn(text: string): number {
   return Number(text.replace('inf', 'Infinity'));

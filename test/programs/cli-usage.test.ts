@@ -93,6 +93,12 @@ describe('usage', () => {
     expect(cancelled.stderr).toMatch(
       /^millrace: the key "millrace:\{queue-\d+\}:cancelled" is a string, and Millrace has a sorted set there: [^\n]+\n$/,
     );
+    const third = freshKeys();
+    await server.client().set(third.keys.batches, 'a string');
+    const listed = await millrace(['batch', 'list', ...third.flags], { env });
+    expect(listed.stderr).toMatch(
+      /^millrace: the key "millrace:\{queue-\d+\}:batches" is a string, and Millrace has a sorted set there: [^\n]+\n$/,
+    );
     const looked = await millrace(['inspect', ...flags], { env });
     expect(looked.stderr).toMatch(/^millrace: the key "queue-\d+" is not a list[^\n]+\n$/);
     expect([away.code, pushed.code, cancelled.code, looked.code]).toEqual([1, 1, 1, 1]);

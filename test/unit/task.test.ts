@@ -223,8 +223,9 @@ describe('dead letters', () => {
     );
   });
 
-  test.each(['', 'text', '1 {}', ' \n', '12 not JSON\ntask'])('%j is no dead letter', (entry) =>
-    expect(() => parseDead(Buffer.from(entry))).toThrow(SyntaxError),
+  test.each(['', 'text', '1 {}', ' \n', '12 not JSON\ntask', '-1 {}\ntask', '9000000000000000 {}\ntask'])(
+    '%j is no dead letter',
+    (entry) => expect(() => parseDead(Buffer.from(entry))).toThrow(SyntaxError),
   );
 
   test('a foreign value among the errors is the error', () => {
