@@ -1,12 +1,12 @@
 /**
  * A Job for each task, in pods of a public image with nothing of Millrace in it: tasks that run for longer than any window, one whose
- * pod is evicted as by a drained node, one that fails, one that is cancelled. Each starts one pod for each attempt.
+ * pod is evicted, one that fails, one that is cancelled. Each starts one pod for each attempt. And a node that is drained while Jobs run.
  */
 import { describe, expect, inject, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { PYTHON_IMAGE } from '../support/kind-images.ts';
-import { poolOf } from '../support/kind-pool.ts';
-import { useRelease } from '../support/kind-release.ts';
+import { nothingLeft, poolOf } from '../support/kind-pool.ts';
+import { SYSTEM, useRelease } from '../support/kind-release.ts';
 
 const place = inject('cluster');
 const patient = { withinMs: 170_000, everyMs: 250 };
@@ -19,6 +19,14 @@ case "$MILLRACE_TASK" in
   *) sleep "\${MILLRACE_TASK#* }";;
 esac
 printf 'slept as %s' "$MILLRACE_TASK" > "$MILLRACE_RESULT_FILE"
+`;
+
+/** Waits for the key GATE in Redis. */
+const GATED = `
+trap 'exit 143' TERM
+until { exec 3<>"/dev/tcp/$REDIS/6379"; printf 'EXISTS %s\\r\\n' "$GATE" >&3; read -r found <&3; [[ $found == :1* ]]; }
+do sleep 0.2; done
+printf '%s in attempt %s' "$MILLRACE_TASK" "$MILLRACE_ATTEMPT" > "$MILLRACE_RESULT_FILE"
 `;
 
 interface Pods {
@@ -113,5 +121,79 @@ describe.skipIf(!place)('Jobs', () => {
       'cancelled 600': 1,
       fail: 2,
     });
+  });
+
+  test('a drained node: the same attempt runs again in a new pod, unless the failure policy ends it', async () => {
+    const { cluster, redis } = release();
+    const moves = poolOf(release(), 'moves');
+    const gives = poolOf(release(), 'gives-up');
+    const env = [
+      { name: 'REDIS', value: `millrace-redis.${SYSTEM}` },
+      { name: 'GATE', value: 'drained' },
+    ];
+    const main = { name: 'main', image: PYTHON_IMAGE, imagePullPolicy: 'IfNotPresent', env };
+    const containers = [{ ...main, command: ['bash', '-c', GATED] }];
+    // one that counts would be the last
+    const spec = {
+      runAs: 'Job',
+      maxReplicas: 3,
+      retry: { attempts: 1 },
+      template: { spec: { securityContext: { runAsUser: 1000 }, containers } },
+    };
+    const taken = { type: 'DisruptionTarget', status: 'True' };
+    const rules = [{ action: 'FailJob', onPodConditions: [taken] }];
+    await moves.apply(spec);
+    await gives.apply({ ...spec, job: { podFailurePolicy: { rules } } });
+    await redis.lpush(moves.queue, 'a', 'b', 'c');
+    await redis.lpush(gives.queue, 'd');
+    const selector = `millrace.dev/pool in (${moves.name}, ${gives.name})`;
+    const inPhase = async (phase: string): Promise<string[]> => {
+      const { items } = await release().get<Pods>('pods', '--selector', selector);
+      return items.filter(({ status }) => status.phase === phase).map(({ metadata }) => metadata.uid);
+    };
+    await eventually(async () => expect(await inPhase('Running')).toHaveLength(4), patient);
+    const before = await inPhase('Running');
+    const node = `${cluster.place.name}-control-plane`;
+    try {
+      await cluster.kubectl([
+        'drain',
+        node,
+        '--ignore-daemonsets',
+        '--timeout=300s',
+        '--pod-selector',
+        selector,
+      ]);
+      await eventually(
+        async () =>
+          expect(await moves.condition('Ready')).toMatch(
+            /^Ready=False WorkersFailing: .*cannot be scheduled: .*unschedulable/,
+          ),
+        patient,
+      );
+      await eventually(async () => expect(await inPhase('Pending')).toHaveLength(3), patient);
+    } finally {
+      await cluster.kubectl(['uncordon', node]);
+    }
+    await redis.set('drained', 'over');
+    await eventually(
+      async () =>
+        expect(await redis.hgetall(moves.result)).toEqual({
+          a: 'a in attempt 1',
+          b: 'b in attempt 1',
+          c: 'c in attempt 1',
+        }),
+      patient,
+    );
+    expect(await inPhase('Succeeded')).toHaveLength(3);
+    expect((await inPhase('Succeeded')).filter((uid) => before.includes(uid))).toEqual([]);
+    expect(await redis.hgetall(`millrace:{${moves.queue}}:errors`)).toEqual({});
+    await eventually(
+      async () =>
+        expect(await redis.hget(`millrace:{${gives.queue}}:errors`, 'd')).toMatch(
+          /not to be retried: container \\"main\\" ended with exit code 143/,
+        ),
+      patient,
+    );
+    await eventually(async () => expect(await moves.remains()).toEqual(nothingLeft), patient);
   });
 });
