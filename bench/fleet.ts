@@ -16,6 +16,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { bundle } from '../scripts/bundle.ts';
 import { startController, type ControllerProcess } from '../test/support/controller.ts';
 import { cpuMsOf, memoryOf, peakMbOf } from './child.ts';
@@ -33,7 +34,9 @@ const ROOT = join(import.meta.dirname, '..');
 interface Start {
   /** Since the process was started, until every queue was armed, s. */
   readonly armedS: number;
-  /** Until it was idle. */
+  /** Until every Deployment was there, s. */
+  readonly madeS: number;
+  /** Until every status was written, and it was idle. */
   readonly restS: number;
   readonly cpuS: number;
   readonly peakMb: number;
@@ -115,6 +118,7 @@ async function measure(pools: number, kinds: readonly FleetKind[], options: Benc
   await using world = await startFleetWorld(pools, kinds, progress, options.fleet.adopted);
   progress('first start');
   const firstStart = await startOnce(world, options, 'first');
+  progress(JSON.stringify(firstStart));
   signal.throwIfAborted();
   // what the old process had armed would count for the new one
   await world.redis.flushall();
@@ -122,6 +126,7 @@ async function measure(pools: number, kinds: readonly FleetKind[], options: Benc
   progress('start with everything in place');
   await using controller = await launch(world, options, 'work');
   const start = await untilRest(world, controller, 'later');
+  progress(JSON.stringify(start));
   const idleMb = residentMb(controller.pid);
   signal.throwIfAborted();
   progress('one minute of work');
@@ -170,9 +175,12 @@ async function untilRest(
   await until('all queues are armed', () => world.allArmed());
   const armedS = seconds();
   if (kind === 'first') await until('all Deployments are there', () => world.allMade());
+  const madeS = seconds();
+  if (kind === 'first') await until('all statuses are written', () => haveStatuses(world, before));
   await until('the controller rests', () => rests(controller.pid));
   return {
     armedS,
+    madeS,
     restS: seconds(),
     cpuS: rounded(cpuMs(controller.pid) / 1_000, 3),
     peakMb: Math.round(peakMbOf(controller.pid) ?? NaN),
@@ -180,10 +188,20 @@ async function untilRest(
   };
 }
 
+/** As many were written as there are pools. To ask costs the API server a page of all of its metrics. */
+async function haveStatuses(
+  world: FleetWorld,
+  before: Awaited<ReturnType<FleetWorld['requests']>>,
+): Promise<boolean> {
+  await delay(2_000);
+  const requests = world.difference(before, await world.requests());
+  return (requests['PATCH workerpools/status'] ?? 0) >= world.pools.length;
+}
+
 /** Uses less than a tenth of a core for a second. */
 async function rests(pid: number): Promise<boolean> {
   const before = cpuMs(pid);
-  await new Promise((resolve) => void setTimeout(resolve, 1_000));
+  await delay(1_000);
   return cpuMs(pid) - before < 100;
 }
 
@@ -196,8 +214,8 @@ function residentMb(pid: number): number {
 }
 
 function words({ pools, firstStart, start, idleMb, work: done }: Row): string {
-  const begun = (name: string, { armedS, restS, cpuS, peakMb, requests }: Start): string =>
-    `  ${name}: all armed after ${armedS} s, at rest after ${restS} s; ${cpuS} s of processor time, at most ${peakMb} MB\n    ${counts(requests)}\n`;
+  const begun = (name: string, { armedS, madeS, restS, cpuS, peakMb, requests }: Start): string =>
+    `  ${name}: all armed after ${armedS} s, all Deployments there after ${madeS} s, at rest after ${restS} s; ${cpuS} s of processor time, at most ${peakMb} MB\n    ${counts(requests)}\n`;
   const wait = ({ p50, p99 }: { p50: number; p99: number }): string => `p50 ${p50} ms, p99 ${p99} ms`;
   return [
     `${thousands(pools)} pools\n`,

@@ -67,6 +67,8 @@ export interface Passes {
   readonly absent: Absent;
   /** Since when the counts have differed, ms; `undefined` while they agree. */
   readonly mismatchedSince: number | undefined;
+  /** Members were read because the counts differ, and have for long: when, ms, and what was found. */
+  readonly stuck?: { readonly at: number; readonly held: ScaleInHold };
 }
 
 export const noPasses: Passes = { absent: new Map(), mismatchedSince: undefined };
@@ -110,6 +112,8 @@ const SOON_MS = 100;
 const LATER_MS = 1_000;
 /** Counts are updated one after the other, so a difference is normal for this long. */
 const COUNTING_MS = 10_000;
+/** Where it stays longer, members are read from the API server no more often than this. */
+const STUCK_MS = 10_000;
 
 interface Pass extends ScaleInOutcome {
   readonly plan: ScaleInPlan;
@@ -123,7 +127,11 @@ export async function scaleIn(input: ScaleInInput): Promise<ScaleInResult> {
   const again = { to: replicas.wanted, progress: '', held: undefined, passes: before, requeueInMs: LATER_MS };
   let members = await target.members();
   // the watch may be out of date if the counts differ
-  if (!members.fresh && !agree(members)) members = await target.members('fresh');
+  if (!members.fresh && !agree(members)) {
+    const { stuck } = before;
+    if (stuck && now - stuck.at < STUCK_MS) return { ...again, held: stuck.held };
+    members = await target.members('fresh');
+  }
   if (members.wanted !== replicas.wanted || !members.settled) return again;
   let pass = await mark(input, members);
   if (pass.to < members.wanted && !members.fresh) {
@@ -140,13 +148,15 @@ export async function scaleIn(input: ScaleInInput): Promise<ScaleInResult> {
   const mismatchedSince = plan.mismatch === undefined ? undefined : (before.mismatchedSince ?? now);
   const soon = waiting.some(({ id }) => aboutToDrain(pass.loads.get(id)));
   const awaited = waiting.length > 0 || plan.mismatch !== undefined;
+  const isPersistent = mismatchedSince !== undefined && now - mismatchedSince >= COUNTING_MS;
+  const held =
+    heldBy(plan, input.unmanaged, isPersistent) ?? (waiting.length > 0 ? drains.held?.() : undefined);
+  const stuck = held?.reason === 'CountsDiffer' ? { at: now, held } : undefined;
   return {
     to,
     progress: describeProgress(gone.length, waiting.length, drains.terms),
-    held:
-      heldBy(plan, input.unmanaged, mismatchedSince !== undefined && now - mismatchedSince >= COUNTING_MS) ??
-      (waiting.length > 0 ? drains.held?.() : undefined),
-    passes: { absent: plan.absent, mismatchedSince },
+    held,
+    passes: { absent: plan.absent, mismatchedSince, ...(stuck && { stuck }) },
     requeueInMs: !awaited ? undefined : soon ? SOON_MS : LATER_MS,
   };
 }

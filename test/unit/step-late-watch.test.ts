@@ -66,6 +66,28 @@ describe('a watch that lags', () => {
     });
   });
 
+  test('then a list is read every ten seconds only, until the watch shows that they agree', async () => {
+    const stuck = async (): Promise<ReturnType<typeof scene>> => {
+      const it = scene({ a: 'drained 0', b: 'busy 1' });
+      it.work = 1;
+      it.late = { existing: 3 };
+      it.fresh = { existing: 3 };
+      await it.next();
+      it.now = 10_000;
+      expect((await it.next()).held?.reason).toBe('CountsDiffer');
+      // a list would show it
+      it.fresh = {};
+      it.now = 19_999;
+      expect(await it.next()).toMatchObject({ scaled: undefined, held: { reason: 'CountsDiffer' } });
+      return it;
+    };
+    const [one, other] = [await stuck(), await stuck()];
+    one.now = 20_000;
+    expect(await one.next()).toMatchObject({ scaled: { from: 2, to: 1 }, held: undefined });
+    other.late = {};
+    expect(await other.next()).toMatchObject({ scaled: { from: 2, to: 1 }, held: undefined });
+  });
+
   test('cancelling a scale-in removes the mark that an earlier pass left on a pod that stays', async () => {
     const it = scene({ a: 'draining 1', b: 'busy 1' });
     it.leaving = new Set(['a']);
