@@ -6,14 +6,19 @@
  * An urgent key overtakes all that are not, and does not wait for one of them to end either: some places are reserved for urgent
  * keys. A key that is added again, urgent or not, stays as urgent as it was. Between keys that are not urgent, what the process has
  * received is handled: work that waits for nothing would otherwise go on until none is left, and what makes a key urgent would wait.
+ * A key that was added for the end is taken when no other waits, unless it is added otherwise.
  */
 import type { Clock } from '../runtime/clock.ts';
 
+type Rank = 'urgent' | 'last' | undefined;
+
 export interface WorkQueue {
-  add(key: string, urgent?: 'urgent'): void;
+  add(key: string, rank?: Rank): void;
   addAfter(key: string, ms: number): void;
   /** Keys that are waiting. */
   readonly depth: number;
+  /** Of them, those that were not added for the end. */
+  readonly backlog: number;
   /** Works until the signal aborts; resolves when all started work has ended. */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -35,15 +40,15 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
   const waiting = createWaitingKeys();
   const later = createLaterKeys(clock, (key) => add(key));
   const active = new Set<string>();
-  const again = new Map<string, 'urgent' | undefined>();
+  const again = new Map<string, Rank>();
   const failures = new Map<string, number>();
   const workers = new Set<Promise<void>>();
   let running: AbortSignal | undefined;
   let resting = false;
 
-  function add(key: string, urgent?: 'urgent'): void {
-    if (active.has(key)) again.set(key, urgent ?? again.get(key));
-    else waiting.add(key, urgent);
+  function add(key: string, rank?: Rank): void {
+    if (active.has(key)) again.set(key, again.has(key) ? sooner(again.get(key), rank) : rank);
+    else waiting.add(key, rank);
     pump();
   }
 
@@ -61,8 +66,8 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
       const worker = workOn(key).finally(() => {
         active.delete(key);
         workers.delete(worker);
-        const urgent = again.get(key);
-        if (again.delete(key)) waiting.add(key, urgent);
+        const rank = again.get(key);
+        if (again.delete(key)) waiting.add(key, rank);
         goOn();
       });
       workers.add(worker);
@@ -101,6 +106,9 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
     get depth() {
       return waiting.size;
     },
+    get backlog() {
+      return waiting.backlog;
+    },
     run: async (signal) => {
       running = signal;
       pump();
@@ -114,34 +122,47 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
   };
 }
 
+function sooner(one: Rank, other: Rank): Rank {
+  if (one === 'urgent' || other === 'urgent') return 'urgent';
+  return one === 'last' ? other : one;
+}
+
 /** Keys that wait to be worked on, each once; urgent ones first. */
-interface WaitingKeys {
+interface WaitingKeys extends Pick<WorkQueue, 'backlog'> {
   readonly size: number;
   /** Whether the next one is urgent. */
   readonly isUrgent: boolean;
-  add(key: string, urgent: 'urgent' | undefined): void;
+  add(key: string, rank: Rank): void;
   take(): string | undefined;
 }
 
 function createWaitingKeys(): WaitingKeys {
-  const waiting = new Set<string>();
   const urgentOnes = new Set<string>();
+  const others = new Set<string>();
+  const lastOnes = new Set<string>();
+  /** The first ones first. */
+  const all = [urgentOnes, others, lastOnes];
   return {
     get size() {
-      return waiting.size + urgentOnes.size;
+      return urgentOnes.size + others.size + lastOnes.size;
+    },
+    get backlog() {
+      return urgentOnes.size + others.size;
     },
     get isUrgent() {
       return urgentOnes.size > 0;
     },
-    add: (key, urgent) => {
-      if (urgent) waiting.delete(key);
-      if (urgent) urgentOnes.add(key);
-      else if (!urgentOnes.has(key)) waiting.add(key);
+    add: (key, rank) => {
+      const to = rank === 'urgent' ? urgentOnes : rank === 'last' ? lastOnes : others;
+      const from = all.find((keys) => keys.has(key));
+      if (from && all.indexOf(from) <= all.indexOf(to)) return;
+      from?.delete(key);
+      to.add(key);
     },
     take: () => {
-      const from = urgentOnes.size > 0 ? urgentOnes : waiting;
-      const [key] = from;
-      if (key !== undefined) from.delete(key);
+      const from = all.find((keys) => keys.size > 0);
+      const [key] = from ?? [];
+      if (key !== undefined) from?.delete(key);
       return key;
     },
   };

@@ -9,6 +9,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { KubeApi } from '../../kube/api.ts';
 import { KubeError } from '../../kube/errors.ts';
 import type { EventRecorder, Occurrence } from '../../kube/events.ts';
+import { keyOf } from '../../kube/watch.ts';
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
 import type { PoolSample } from '../../queue/pool/pool-sample.ts';
 import { within } from '../../queue/connection/connection.ts';
@@ -27,7 +28,6 @@ import {
   announceScaling,
   recordEvent,
 } from './announce.ts';
-import { firstStatusDelay } from './first-status.ts';
 import { findPoison, type PoisonSeen } from './poison.ts';
 import { onlyNumbersChanged } from './status.ts';
 import type { ScaleInHold } from '../act/scale-in.ts';
@@ -41,8 +41,9 @@ export interface ReportDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly signal: AbortSignal;
-  /** The number of pools that wait to be reconciled. */
-  readonly waiting: () => number;
+  /** The number of pools that wait to be reconciled, and a way to be reconciled after them. */
+  readonly backlog: () => number;
+  readonly reconcileLast: (key: string) => void;
 }
 
 /** The status that was written last, and when, by the monotonic clock: a watch may still show an older one. */
@@ -58,6 +59,9 @@ export interface WrittenStatus {
 /** The minimum intervals between writes of mere counters: for one pool, and across all pools. */
 const NUMBERS_MS = 2_000;
 const NUMBERS_GAP_MS = 50;
+/** While more pools than this are to be reconciled, first statuses wait, but no longer than that. */
+const FEW = 100;
+const LONGEST_WAIT_MS = 120_000;
 /** A status that was refused is written again after this long, or when the pool itself has changed. */
 const REFUSED_RETRY_MS = 60_000;
 const DEAD_LETTERS_TIMEOUT_MS = 1_000;
@@ -65,8 +69,8 @@ const DEAD_LETTERS_TIMEOUT_MS = 1_000;
 /** The state of this stage for a pool, from one reconcile to the next. */
 export interface ReportState {
   written: WrittenStatus | undefined;
-  /** When the first status is written, ms of the elapsed clock. */
-  firstAt: number | undefined;
+  /** Since when the first status waits until there are fewer pools to be reconciled, ms of the elapsed clock. */
+  firstSince: number | undefined;
   poison: PoisonSeen | undefined;
   /** Why excess replicas stay, as last reported. */
   held: ScaleInHold['reason'] | undefined;
@@ -79,7 +83,7 @@ export interface ReportState {
 export function initialReportState(): ReportState {
   return {
     written: undefined,
-    firstAt: undefined,
+    firstSince: undefined,
     poison: undefined,
     held: undefined,
     graceMissing: undefined,
@@ -153,8 +157,10 @@ async function reportStatus(
   const last = state.written;
   const before = last?.status ?? pool.status;
   metrics.pools.status(pool, status);
-  const deferredMs = before ? 0 : firstStatusIn(deps, status, state);
-  if (deferredMs > 0) return deferredMs;
+  if (!before && isForLater(deps, status, state)) {
+    deps.reconcileLast(keyOf(pool));
+    return undefined;
+  }
   announceChanges(deps, pool, before, status);
   const restMs = restOfRefusal(last, status, clock.elapsed());
   if (last && restMs > 0) {
@@ -177,12 +183,16 @@ async function reportStatus(
   return refusal === undefined ? undefined : REFUSED_RETRY_MS;
 }
 
-/** How much later to write the first status, ms; one that reports a trouble is written immediately. */
-function firstStatusIn({ clock, waiting }: ReportDeps, status: WorkerPoolStatus, state: ReportState): number {
-  const now = clock.elapsed();
-  state.firstAt ??= now + firstStatusDelay(waiting());
+/**
+ * Whether the first status is to wait. Where thousands of pools are new, each of them is made before the statuses are written: that of
+ * one takes the API server twice as long as its Deployment, and no pool works any sooner for it. One that reports a trouble does not wait.
+ */
+function isForLater({ clock, backlog }: ReportDeps, status: WorkerPoolStatus, state: ReportState): boolean {
   const isReady = status.conditions?.some((one) => one.type === 'Ready' && one.status === 'True');
-  return isReady ? state.firstAt - now : 0;
+  if (!isReady || backlog() <= FEW) return false;
+  const now = clock.elapsed();
+  state.firstSince ??= now;
+  return now - state.firstSince < LONGEST_WAIT_MS;
 }
 
 /**

@@ -2,20 +2,10 @@
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { createControllerMetrics } from '../../controller/observe/metrics.ts';
-import { firstStatusDelay } from '../../controller/report/first-status.ts';
 import { createReporter, initialReportState } from '../../controller/report/report.ts';
 import { withDefaults } from '../../kube/defaults.ts';
 import type { KubeApi } from '../../kube/api.ts';
 import type { WorkerPool, WorkerPoolStatus } from '../../kube/workerpool.ts';
-
-test.each([
-  ['the last pool', 0, 0],
-  ['as many as are made at once', 100, 0],
-  ['a thousand', 1_000, 10_000],
-  ['more than anybody has', 1_000_000, 120_000],
-])('after %s: %i', (_, waiting, ms) => {
-  expect(firstStatusDelay(waiting)).toBe(ms);
-});
 
 const pool: WorkerPool = {
   apiVersion: 'millrace.dev/v1alpha1',
@@ -40,6 +30,8 @@ const statusWith = (ready: 'True' | 'False'): WorkerPoolStatus => ({
 /** A reporter with so many pools before it, and a clock that is set by hand. */
 function reporterBehind(waiting: number) {
   const written: unknown[] = [];
+  const last: string[] = [];
+  const before = { waiting };
   const time = { now: 1_000 };
   const api = { pools: { patchStatus: async (_: unknown, status: unknown) => void written.push(status) } };
   const gauges = { workqueueDepth: () => 0, redisServers: () => 0, watches: () => ({}) };
@@ -50,20 +42,33 @@ function reporterBehind(waiting: number) {
     clock: { now: () => time.now, elapsed: () => time.now, sleep: () => Promise.resolve() },
     log: pino({ level: 'silent' }),
     signal: new AbortController().signal,
-    waiting: () => waiting,
+    backlog: () => before.waiting,
+    reconcileLast: (key) => void last.push(key),
   });
-  return { reporter, written, time };
+  return { reporter, written, last, time, before };
 }
 
-test('is written later, once, however many wait by then', async () => {
+test('is written when few are left, after another reconcile that comes last', async () => {
+  const { reporter, written, last, before } = reporterBehind(1_000);
+  const state = initialReportState();
+  const status = statusWith('True');
+  expect(await reporter.status(pool, status, state)).toBeUndefined();
+  expect([written, last]).toEqual([[], ['shop/tiles']]);
+  before.waiting = 100;
+  expect(await reporter.status(pool, status, state)).toBeUndefined();
+  expect([written, last]).toEqual([[status], ['shop/tiles']]);
+});
+
+test('is written after two minutes, however many are left', async () => {
   const { reporter, written, time } = reporterBehind(1_000);
   const state = initialReportState();
   const status = statusWith('True');
-  expect(await reporter.status(pool, status, state)).toBe(10_000);
-  time.now += 4_000;
-  expect(await reporter.status(pool, status, state)).toBe(6_000);
-  time.now += 6_000;
-  expect(await reporter.status(pool, status, state)).toBeUndefined();
+  await reporter.status(pool, status, state);
+  time.now += 119_999;
+  await reporter.status(pool, status, state);
+  expect(written).toEqual([]);
+  time.now += 1;
+  await reporter.status(pool, status, state);
   expect(written).toEqual([status]);
 });
 

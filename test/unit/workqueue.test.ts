@@ -230,3 +230,26 @@ test('keys that wait for nothing let the process receive what makes another one 
   for (let turn = 0; turn < 100; turn++) await nextTurn();
   expect(seen).toHaveLength(101);
 });
+
+test('keys for the end come when no other waits, unless they are added otherwise', async () => {
+  const seen: string[] = [];
+  const gate = Promise.withResolvers<void>();
+  const { queue } = start(async (key) => {
+    seen.push(key);
+    // for the end, while it is worked on
+    if (seen.length === 1) queue.add('first', 'last');
+    await gate.promise;
+    return undefined;
+  }, 1);
+  queue.add('first');
+  await settled();
+  queue.add('late', 'last');
+  queue.add('moved', 'last');
+  queue.add('normal');
+  queue.add('normal', 'last');
+  queue.add('moved');
+  expect([queue.depth, queue.backlog]).toEqual([3, 2]);
+  gate.resolve();
+  await settled();
+  expect(seen).toEqual(['first', 'normal', 'moved', 'late', 'first']);
+});
