@@ -11,6 +11,9 @@ import { readCut } from './scripts/read.ts';
 /** Of a state, bytes. */
 const LONGEST = 16;
 
+/** Beside it: workers outside of a pool serve it, so it stays open when a pool ends. */
+const announced = (level: Level): string => `${level}:workers`;
+
 /** Those that may hold tasks or dead letters, open or closed. */
 export async function readLevels(redis: Redis, { priorities }: QueueKeys): Promise<Level[]> {
   return (await redis.hkeys(priorities)).filter(isLevel);
@@ -38,11 +41,25 @@ export async function announceLevels(redis: Redis, keys: QueueKeys, levels: read
   for (const { paused } of added.map((level) => levelKeys(keys, level)))
     await (pause === null ? redis.del(paused) : redis.set(paused, pause));
   await openLevels(redis, keys, levels);
+  if (levels.length > 0)
+    await redis.hset(keys.priorities, ...levels.flatMap((level) => [announced(level), 'open']));
 }
 
-/** No more is pushed to them; what waits there is not touched. */
+/** No more is pushed to them, but for those that workers have announced; what waits there is not touched. */
 export async function closeLevels(redis: Redis, keys: QueueKeys, levels: readonly Level[]): Promise<void> {
-  await mark(redis, keys, levels, 'closed');
+  await mark(redis, keys, await withoutAnnounced(redis, keys, levels), 'closed');
+}
+
+async function withoutAnnounced(
+  redis: Redis,
+  { priorities }: QueueKeys,
+  levels: readonly Level[],
+): Promise<Level[]> {
+  if (levels.length === 0) return [];
+  const cut = { bytes: LONGEST, values: levels.length };
+  const reply = await readCut(redis, priorities, cut, 'HMGET', ...levels.map(announced));
+  const found = asList(reply, 'the priorities of a queue');
+  return levels.filter((_, i) => String(found[i]) !== 'open');
 }
 
 async function mark(
@@ -54,8 +71,9 @@ async function mark(
   if (levels.length > 0) await redis.hset(priorities, ...levels.flatMap((level) => [level, as]));
 }
 
-/** Nothing is in them any more. One that is added again is paused only if the queue is by then. */
-export async function forgetLevels(redis: Redis, keys: QueueKeys, levels: readonly Level[]): Promise<void> {
+/** Nothing is in them any more, and no worker has announced them. One that is added again is paused only if the queue is by then. */
+export async function forgetLevels(redis: Redis, keys: QueueKeys, all: readonly Level[]): Promise<void> {
+  const levels = await withoutAnnounced(redis, keys, all);
   if (levels.length === 0) return;
   await redis.del(...levels.map((level) => levelKeys(keys, level).paused));
   await redis.hdel(keys.priorities, ...levels);

@@ -7,9 +7,15 @@
  */
 import type { HorizontalPodAutoscaler, KubeObject, ObjectMeta } from '../../kube/wire.ts';
 import { keyOf } from '../../kube/watch.ts';
-import { Mode, queuesOf, type WorkerPool, type WorkerPoolSpec } from '../../kube/workerpool.ts';
+import {
+  Mode,
+  queuesOf,
+  type CronSpec,
+  type WorkerPool,
+  type WorkerPoolSpec,
+} from '../../kube/workerpool.ts';
 import { partitionKeys } from '../../queue/partitions.ts';
-import { levelName } from '../../queue/priorities.ts';
+import { levelName, LEVELS, type Level } from '../../queue/priorities.ts';
 
 /** The part of a HorizontalPodAutoscaler that is cached. */
 export interface KnownAutoscaler extends KubeObject {
@@ -46,6 +52,20 @@ export interface Claims {
   takenBy(pool: WorkerPool): Rival | undefined;
   /** Other pools that have replicas for one of its queues, human-readable; `undefined` for none. */
   sharing(pool: WorkerPool): string | undefined;
+  /** Priorities of its queue that other pools serve. */
+  prioritiesBeside(pool: WorkerPool): readonly Level[];
+  /** Cron tasks of other pools whose tasks go to the same list. */
+  cronsBeside(pool: WorkerPool): readonly CronBeside[];
+}
+
+/** What tells cron tasks of one list apart, and when their tasks are due. */
+export type CronTimesSpec = Pick<CronSpec, 'name' | 'schedule' | 'timeZone'>;
+
+export interface CronBeside {
+  readonly cron: CronTimesSpec;
+  /** Its pool, human-readable, and whether that is older. */
+  readonly who: string;
+  readonly isOlder: boolean;
 }
 
 export function createClaims(): Claims {
@@ -101,6 +121,25 @@ export function createClaims(): Claims {
       const rest = first === undefined ? `${more} of other namespaces` : more > 0 ? ` and ${more} more` : '';
       return first === undefined ? rest : `"${first}"${rest}`;
     },
+    prioritiesBeside: (pool) => {
+      const place = placesFor(pool);
+      const mine = keyOf(pool);
+      return LEVELS.filter((level) => {
+        const [list = ''] = levelsOf({ queue: pool.spec.queue, priorities: [level] });
+        return Array.from(consumers.at(place(list)).keys()).some((key) => key !== mine);
+      });
+    },
+    cronsBeside: (pool) => {
+      const mine = keyOf(pool);
+      const [list = ''] = queueNames(pool);
+      return Array.from(consumers.at(list)).flatMap(([key, { namespace, crons, ...other }]) => {
+        if (key === mine || crons?.list !== list) return [];
+        const isNear = namespace === pool.metadata.namespace;
+        const who = isNear ? `pool "${other.name}"` : 'a pool of another namespace';
+        const isOlder = byAge(other, pool.metadata) < 0;
+        return crons.all.map((cron) => ({ cron, who, isOlder }));
+      });
+    },
   };
 }
 
@@ -110,6 +149,8 @@ interface Claimant extends Pick<ObjectMeta, 'creationTimestamp'> {
   readonly name: string;
   /** `namespace/name`. */
   readonly deployment: string;
+  /** With the list that their tasks go to; absent without any. */
+  readonly crons?: { readonly list: string; readonly all: readonly CronTimesSpec[] };
 }
 
 function claimantOf(pool: WorkerPool): Claimant {
@@ -119,7 +160,14 @@ function claimantOf(pool: WorkerPool): Claimant {
     name,
     deployment: deploymentKeyOf(pool),
     ...(creationTimestamp && { creationTimestamp }),
+    ...(pool.spec.crons && { crons: cronsOf(pool) }),
   };
+}
+
+function cronsOf(pool: WorkerPool): NonNullable<Claimant['crons']> {
+  const [list = ''] = queueNames(pool);
+  const { crons = [] } = pool.spec;
+  return { list, all: crons.map(({ name, schedule, timeZone }) => ({ name, schedule, timeZone })) };
 }
 
 /** `namespace/name` of the Deployment. */
@@ -128,18 +176,23 @@ function deploymentKeyOf({ metadata: { namespace, name }, spec }: WorkerPool): s
 }
 
 /** Identifies a pool's queues, as far as the specs show: a server may be reached under several addresses. */
-function queueNames({ metadata: { namespace }, spec }: WorkerPool): string[] {
-  const { url, urlFrom, sentinel, cluster } = spec.redis;
-  const where = urlFrom ? [namespace, urlFrom] : [url, sentinel, cluster];
+function queueNames(pool: WorkerPool): string[] {
+  const { spec } = pool;
   const { partitions = 1 } = spec;
   const lists =
     partitions > 1
       ? partitionKeys(spec.queue, spec.result, partitions).map(({ queue }) => queue)
       : [...queuesOf(spec), ...levelsOf(spec)];
-  return lists.map((queue) => JSON.stringify([...where, queue]));
+  return lists.map(placesFor(pool));
 }
 
-function levelsOf({ queue, priorities = [] }: WorkerPoolSpec): string[] {
+function placesFor({ metadata: { namespace }, spec }: WorkerPool): (queue: string) => string {
+  const { url, urlFrom, sentinel, cluster } = spec.redis;
+  const where = urlFrom ? [namespace, urlFrom] : [url, sentinel, cluster];
+  return (queue) => JSON.stringify([...where, queue]);
+}
+
+function levelsOf({ queue, priorities = [] }: Pick<WorkerPoolSpec, 'queue' | 'priorities'>): string[] {
   try {
     return priorities.map((level) => levelName(queue, level));
   } catch {

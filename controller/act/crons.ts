@@ -10,6 +10,7 @@ import { encodeTask, hasId } from '../../queue/task.ts';
 import { cronTimesOf, type CronTimes } from '../decide/cron.ts';
 import { occurrencesToPush } from '../decide/occurrences.ts';
 import { answered } from './answered.ts';
+import type { CronTimesSpec } from './claims.ts';
 
 /** What is remembered between two calls, by the name of the cron task. */
 export type CronsState = Map<string, RememberedCron>;
@@ -30,6 +31,8 @@ export interface CronsInput {
   readonly now: number;
   /** Names of cron tasks that the pool had before, as its status has them. */
   readonly formerly: readonly string[];
+  /** Names of cron tasks that other pools have on this list, whose state is not this pool's to forget. */
+  readonly others?: ReadonlySet<string>;
   /** Nothing waits, runs or is delayed in the pool's queues, so no task of before can still run. */
   readonly empty: boolean;
 }
@@ -80,17 +83,24 @@ export async function runCrons(input: CronsInput, state: CronsState): Promise<Cr
 }
 
 /** One that is added again under the name of an earlier one begins anew. */
-async function forgetRemoved({ crons, redis, keys, formerly }: CronsInput, state: CronsState): Promise<void> {
+async function forgetRemoved(
+  { crons, redis, keys, formerly, others = new Set() }: CronsInput,
+  state: CronsState,
+): Promise<void> {
   const removed = new Set([...formerly, ...state.keys()]);
   for (const { name } of crons) removed.delete(name);
   for (const name of removed) {
+    if (others.has(name)) {
+      state.delete(name);
+      continue;
+    }
     const { bytes } = await answered(readCron(redis, keys, name), WHAT);
     if (bytes.length > 0) await answered(moveCron(redis, keys, name, bytes, undefined, []), WHAT);
     state.delete(name);
   }
 }
 
-const identityOf = ({ schedule, timeZone }: CronSpec): string => `${timeZone} ${schedule}`;
+const identityOf = ({ schedule, timeZone }: CronTimesSpec): string => `${timeZone} ${schedule}`;
 
 function timesOf(cron: CronSpec, index: number, state: CronsState): CronTimes {
   const known = state.get(cron.name);
@@ -99,6 +109,11 @@ function timesOf(cron: CronSpec, index: number, state: CronsState): CronTimes {
   const times = cronTimesOf(cron.schedule, cron.timeZone, `crons[${index}]`, 'schedule');
   state.set(cron.name, { of, times, stored: known?.stored });
   return times;
+}
+
+/** Whether of two cron tasks of one name each begins anew whenever the other has pushed. */
+export function areAtOdds(one: CronTimesSpec, other: CronTimesSpec): boolean {
+  return one.name === other.name && identityOf(one) !== identityOf(other);
 }
 
 interface OneDone {

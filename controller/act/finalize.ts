@@ -18,6 +18,7 @@ import type { QueueKeys } from '../../queue/keys.ts';
 import { listAllWorkers, type WorkerEntry } from '../../queue/workers/list-workers.ts';
 import { drainWorkers } from '../../queue/workers/drain.ts';
 import { readWorkerRecords } from '../../queue/workers/worker-connections.ts';
+import type { Level } from '../../queue/priorities.ts';
 import { readTexts } from '../../queue/scripts/read.ts';
 import { reap, rejoin } from '../../queue/workers/reap.ts';
 import { within } from '../../queue/connection/connection.ts';
@@ -54,6 +55,8 @@ export interface FinalizeInput {
   readonly redis: QueueLink | undefined;
   /** The time since the first attempt, ms. */
   readonly waitedMs: number;
+  /** Priorities of its queue that other pools serve. */
+  readonly otherPriorities: readonly Level[];
   readonly signal: AbortSignal;
   /** Called with the number of tasks that were put back, and with the error if they could not be. */
   readonly onReturned: (tasks: number) => void;
@@ -148,10 +151,12 @@ async function removeLimits({ pool, redis: link }: FinalizeInput): Promise<void>
 }
 
 /** What is pushed is not to wait where no worker takes it; those of an adopted Deployment go on. */
-async function refusePriorities({ pool: { spec }, redis: link }: FinalizeInput): Promise<void> {
+async function refusePriorities({ pool, redis: link, otherPriorities }: FinalizeInput): Promise<void> {
+  const { priorities, scaleTargetRef } = pool.spec;
   const [keys] = link?.queues ?? [];
-  if (!link || !keys || !spec.priorities || spec.scaleTargetRef) return;
-  await closePriorities(link.sampler.redisOf(keys), keys, spec.priorities).catch(() => undefined);
+  if (!link || !keys || !priorities || scaleTargetRef) return;
+  const unserved = priorities.filter((level) => !otherPriorities.includes(level));
+  await closePriorities(link, keys, unserved).catch(() => undefined);
 }
 
 /** Deletes the Jobs, pods first, when the ends of those that have ended are recorded. `false` if they are gone. */

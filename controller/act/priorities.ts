@@ -2,7 +2,6 @@
  * Tells clients which priorities of its queue a pool serves: what they push to another one is refused. That it is there is asked for with
  * each reconcile: a Redis may have lost it.
  */
-import type { Redis } from 'ioredis';
 import { within } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { levelName, type Level } from '../../queue/priorities.ts';
@@ -50,11 +49,12 @@ async function write({ link, open, left = [], gone = [] }: PrioritiesInput, keys
   await openLevels(redis, keys, added);
 }
 
-/** Nobody serves them any more; what waits there is not touched. */
+/** The pool serves them no more; what waits there is not touched. */
 export async function closePriorities(
-  redis: Redis,
+  { sampler }: Pick<QueueLink, 'sampler'>,
   keys: QueueKeys,
   levels: readonly Level[],
 ): Promise<void> {
-  await within(ANSWER_TIMEOUT_MS, closeLevels(redis, keys, levels), 'the priorities of a queue');
+  const closing = closeLevels(sampler.redisOf(keys), keys, levels);
+  await within(ANSWER_TIMEOUT_MS, closing, 'the priorities of a queue');
 }

@@ -99,6 +99,7 @@ async function remove(
     pool,
     redis,
     waitedMs: clock.elapsed() - state.leavingSince,
+    otherPriorities: context.claims.prioritiesBeside(pool),
     signal,
     onReturned: (tasks) => log.info({ pool: key, tasks }, 'tasks of a deleted pool are back in the queue'),
     onGivenUp: (error) => {

@@ -10,9 +10,6 @@ import type { Pod } from '../../kube/wire.ts';
 import { Mode, type WorkerPool } from '../../kube/workerpool.ts';
 import { pauseAdded } from '../act/pause-added.ts';
 import { act, targetOf } from '../act/act.ts';
-import { cronQueueOf, runCrons, type CronsDone } from '../act/crons.ts';
-import { keepLimits } from '../act/limits.ts';
-import { keepPriorities, type PrioritiesInput } from '../act/priorities.ts';
 import type { DeploymentTarget } from '../act/deployment-target.ts';
 import { jobsStep, jobsTarget, runsJobs } from '../act/jobs/jobs-step.ts';
 import { isActive, soonest, type Step } from '../act/step.ts';
@@ -26,25 +23,23 @@ import { noAddress, troubleOf, type Trouble } from '../report/terminal-error.ts'
 import type { Sampled } from '../sample/sampled.ts';
 import { listsOf, wakeOf, type QueueLink } from '../sample/sampler.ts';
 import type { ReconcileContext } from './context.ts';
+import {
+  keepPoolLimits,
+  runPoolCrons,
+  TROUBLE_RETRY_MS,
+  type CronsRun,
+  type LimitsKept,
+  type Progress,
+} from './queue-settings.ts';
 import { inputOf, memoryFor, policyFor } from './decide-inputs.ts';
 import { followSlots } from './found-slots.ts';
 import { jobsStateOf, type Remembered } from './remembered.ts';
 
-const TROUBLE_RETRY_MS = 5_000;
 /** The queues are read again by then, ms. */
 const NEW_LIMITS_MS = 1_500;
 
 /** What is reported of a target. */
 type Reported = Pick<DeploymentTarget, 'selector' | 'applied' | 'grace' | 'parkingFailure'>;
-
-/** The intermediate results of a reconcile. */
-interface Progress {
-  readonly pool: WorkerPool;
-  readonly state: Remembered;
-  readonly link: QueueLink | undefined;
-  readonly sampled: Sampled;
-  readonly trouble: Trouble | undefined;
-}
 
 interface Acted extends Progress {
   readonly target: Reported | undefined;
@@ -125,71 +120,6 @@ async function pauseWithOthers(
   return lists > 0;
 }
 
-interface CronsRun extends Partial<CronsDone> {
-  /** They cannot be read; the pool is scaled all the same. */
-  readonly trouble?: Trouble;
-}
-
-/** Pushes what is due. Without a queue that can be read, it waits until there is one. Never rejects. */
-async function runPoolCrons(
-  { clock, log }: ReconcileContext,
-  { pool, state, link, sampled }: Progress,
-): Promise<CronsRun> {
-  const { crons = [], mode } = pool.spec;
-  const formerly = (pool.status?.crons ?? []).map(({ name }) => name);
-  if (crons.length + formerly.length + (state.crons?.size ?? 0) === 0) return {};
-  const keys = link && cronQueueOf(link.queues, link.partitions !== undefined);
-  if (!keys || link.source || sampled.kind === 'unknown' || mode === Mode.DryRun) return {};
-  const { waiting, inFlight, delayed } = sampled.sample;
-  const now = clock.now();
-  try {
-    const empty = waiting + inFlight + delayed === 0;
-    const redis = link.sampler.redisOf(keys);
-    const done = await runCrons({ crons, redis, keys, now, empty, formerly }, (state.crons ??= new Map()));
-    if (done.pushed.length > 0)
-      log.info({ pool: keyOf(pool), tasks: done.pushed }, 'tasks of crons were due and are in the queue');
-    return done;
-  } catch (error) {
-    const trouble = troubleOf(error);
-    if (trouble) return { trouble };
-    log.warn({ pool: keyOf(pool), err: error }, 'tasks of crons cannot be pushed now; retrying');
-    return { nextInMs: TROUBLE_RETRY_MS };
-  }
-}
-
-interface LimitsKept {
-  /** Known only where the queues could be written to. */
-  readonly kept?: { readonly text: string | undefined; readonly changed: boolean };
-  /** They cannot be written; the pool is scaled all the same. */
-  readonly trouble?: Trouble;
-  /** When they are to be written again, ms from now. */
-  readonly nextInMs?: number;
-}
-
-/** Writes the limits and priorities of the pool to its queues. Never rejects. */
-async function keepPoolLimits(
-  { log }: ReconcileContext,
-  { pool, state, link, sampled }: Progress,
-): Promise<LimitsKept> {
-  const { limits, mode } = pool.spec;
-  if (!link || link.source || sampled.kind === 'unknown' || mode === Mode.DryRun) return {};
-  const { queues, sampler } = link;
-  try {
-    const input = { pool: keyOf(pool), limits, queues, redisOf: sampler.redisOf };
-    await keepPriorities({ link, ...prioritiesOf(pool, state) });
-    state.connect.goneLevels = [];
-    return { kept: await keepLimits(input, state.limits) };
-  } catch (error) {
-    const trouble = troubleOf(error);
-    if (trouble) return { trouble };
-    log.warn(
-      { pool: keyOf(pool), err: error },
-      'the limits and priorities of a pool cannot be written now; retrying',
-    );
-    return { nextInMs: TROUBLE_RETRY_MS };
-  }
-}
-
 /** What cannot be read changes nothing: its lists stay served, and workers keep their number. */
 function followPartitions(
   { clock }: ReconcileContext,
@@ -217,15 +147,6 @@ function followLevels(
   // dead letters are still to be found
   const gone = dropped.filter((level) => !hasLetters(spec, level, lists));
   state.goneLevels = [...state.goneLevels, ...gone];
-}
-
-function prioritiesOf(
-  { spec }: WorkerPool,
-  { connect: { levels, goneLevels } }: Remembered,
-): Pick<PrioritiesInput, 'open' | 'left' | 'gone'> {
-  const { priorities: open = [] } = spec;
-  const gone = goneLevels.filter((level) => !open.includes(level));
-  return { open, left: levels ? leftLevels(levels, spec) : [], gone };
 }
 
 /** The pool as its workers are told of it: with the priorities that are served, also those that its spec no longer names. */

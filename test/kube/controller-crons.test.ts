@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { POOLS, type ObjectRef } from '../../kube/resources.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
+import { queueKeys } from '../../queue/keys.ts';
 import { eventually } from '../support/eventually.ts';
 import { millrace } from '../support/millrace.ts';
 import { useStage } from '../support/stage.ts';
@@ -68,6 +69,33 @@ describe.concurrent('cron tasks', () => {
     );
     await stage.redis.lpush(queue, 'a');
     await eventually(async () => expect((await pool()).status?.desiredReplicas).toBe(1));
+  });
+
+  test('of two pools on a queue, the younger one may not give a name another schedule', async () => {
+    const hourly = { ...everyMinute, schedule: '0 * * * *' };
+    const { ref, pool, queue } = await create({ crons: [hourly] });
+    const { namespace } = ref;
+    const state = async (): Promise<unknown> =>
+      JSON.parse((await stage.redis.hget(queueKeys(queue, 'r').crons, 'tick')) ?? 'null');
+    await eventually(async () => expect(await state()).toMatchObject({ of: 'UTC 0 * * * *' }));
+    const crons = [
+      { ...hourly, schedule: '30 * * * *' },
+      { ...hourly, name: 'own' },
+    ];
+    const younger = poolManifest('zebra', stage.world.redis, { queue, crons });
+    await stage.world.objects.create(POOLS, namespace, younger);
+    const read = (): Promise<WorkerPool> => stage.world.objects.get(POOLS, { namespace, name: 'zebra' });
+    await eventually(async () => {
+      const { status } = await read();
+      expect(conditionText(await read(), 'Ready')).toMatch(
+        /^False CronTaken The cron task "tick" is also one of pool "tiles"/,
+      );
+      expect(status?.crons?.map(({ name }) => name)).toEqual(['own']);
+    });
+    await stage.world.objects.patch(POOLS, { namespace, name: 'zebra' }, { spec: { crons: null } });
+    await eventually(async () => expect((await read()).status?.crons).toBeUndefined());
+    expect(await state()).toMatchObject({ of: 'UTC 0 * * * *' });
+    expect(conditionText(await pool(), 'Ready')).toMatch(/^True/);
   });
 
   test('a pool that only says what it would do pushes nothing', async () => {

@@ -125,6 +125,7 @@ test('a Redis that is away holds a deletion up for 30 s and no longer', async ()
       api: createKubeApi(stage.world.transport),
       pool: deleted,
       redis: { sampler, queues: [keys] },
+      otherPriorities: [],
       waitedMs,
       signal: new AbortController().signal,
       onReturned: () => {},

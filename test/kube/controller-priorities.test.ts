@@ -102,6 +102,22 @@ test('a Redis that forgot is told again; when the pool ends, what is pushed is r
   await eventually(async () => expect(await pool.written()).toEqual({ high: 'closed' }));
 });
 
+test('of two pools on one queue, the end of one refuses nothing that the other serves', async () => {
+  const one = await create({ priorities: ['high', 'low'] });
+  await one.make();
+  const { namespace } = (await one.read()).metadata;
+  const { queue, result } = one.keys;
+  const spec = { queue, result, priorities: ['high'] };
+  await stage.world.objects.create(POOLS, namespace, poolManifest('more', stage.world.redis, spec));
+  const other: ObjectRef = { namespace, name: 'more' };
+  await eventually(async () => {
+    expect(await one.written()).toEqual({ high: 'open', low: 'open' });
+    expect((await stage.world.objects.get(POOLS, other)).status).toMatchObject({ priorities: ['high'] });
+  });
+  await one.remove();
+  await eventually(async () => expect(await one.written()).toEqual({ high: 'open', low: 'closed' }));
+});
+
 test('a queue with limits has no priorities, and the pool says so', async () => {
   const pool = await create({ priorities: ['high'] });
   await setLimits(defineScripts(stage.redis), pool.keys, { rate: '5/s' }, 'millrace limits');

@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { levelKeys, rankedKeys, type Level } from '../../queue/priorities.ts';
 import { openQueue, TaskCancelled, type Priority, type Queue } from '../../queue/queue.ts';
-import { closeLevels, openLevels } from '../../queue/served-levels.ts';
+import { closeLevels, forgetLevels, openLevels } from '../../queue/served-levels.ts';
 import { defineScripts, script } from '../../queue/scripts/scripts.ts';
 import { LONGEST_WINDOW_MS } from '../../worker/epoch/epoch-lane.ts';
 import { sleep } from '../../runtime/timers.ts';
@@ -115,6 +115,17 @@ test('a worker of a queue with limits does not announce priorities, and says why
   expect(await queue.result(await queue.enqueue({}))).toBe('ok');
 });
 
+test('a priority that workers outside of a pool serve stays open when a pool that has it ends', async () => {
+  await using queue = openFresh();
+  await openLevels(redis, queue.keys, both);
+  await using _worker = startWorker(server, queue.keys, { handler: () => 'ok', priorities: ['high'] });
+  await eventually(async () => expect(await redis.hexists(queue.keys.priorities, 'high:workers')).toBe(1));
+  await closeLevels(redis, queue.keys, both);
+  await forgetLevels(redis, queue.keys, ['high']);
+  expect(await queue.result(await queue.enqueue({ id: 'a' }, { priority: 'high' }))).toBe('ok');
+  await expect(queue.enqueue({}, { priority: 'low' })).rejects.toThrow(/serves no tasks of low priority/);
+});
+
 test('a push that is sent again after its priority was closed is still made once', async () => {
   const keys = freshKeys();
   const high = levelKeys(keys, 'high');
@@ -174,6 +185,7 @@ test('failures: the retry keeps the priority, who waits is told, and a requeued 
   expect(await redis.llen(level(queue, 'high').queue)).toBe(1);
   await fails();
   // where its priority is not served any more, it goes to the queue itself
+  await redis.hdel(queue.keys.priorities, 'high:workers');
   await closeLevels(redis, queue.keys, ['high']);
   expect(await queue.dead.requeue({ ids: ['a'] })).toBe(1);
   expect(await redis.llen(queue.keys.queue)).toBe(1);

@@ -22,16 +22,25 @@ interface Made {
   readonly redis?: object;
   readonly going?: boolean;
   readonly namespace?: string;
+  readonly priorities?: readonly string[];
+  readonly crons?: readonly object[];
 }
 
 function pool(name: string, made: Made = {}): WorkerPool {
   const { minute = 0, target, mode = 'Active', queue = name, redis = { url: 'redis://r' }, going } = made;
-  const { namespace = 'here' } = made;
+  const { namespace = 'here', priorities, crons } = made;
   const creationTimestamp = `2026-01-01T00:0${minute}:00Z`;
   const metadata = { name, namespace, uid: `uid-${name}`, creationTimestamp };
   return {
     metadata: { ...metadata, ...(going && { deletionTimestamp: creationTimestamp }) },
-    spec: { mode, queue, redis, ...(target !== undefined && { scaleTargetRef: { name: target } }) },
+    spec: {
+      mode,
+      queue,
+      redis,
+      priorities,
+      crons,
+      ...(target !== undefined && { scaleTargetRef: { name: target } }),
+    },
   } as unknown as WorkerPool;
 }
 
@@ -245,5 +254,34 @@ describe('the owners in the Deployment itself', () => {
       'Deployment "web" is scaled by pool "b", which owns it, and this pool changes nothing',
     );
     expect(() => checkMaker(pool('a'), made('uid-a'))).not.toThrow();
+  });
+});
+
+describe('what belongs to a queue', () => {
+  test('priorities of its queue that another pool serves', () => {
+    const claims = createClaims();
+    const mine = pool('a', { queue: 'q', priorities: ['high', 'low'] });
+    noted(
+      claims,
+      mine,
+      pool('b', { queue: 'q', priorities: ['low'] }),
+      pool('c', { queue: 'p', priorities: ['high'] }),
+    );
+    expect(claims.prioritiesBeside(mine)).toEqual(['low']);
+    noted(claims, pool('b', { queue: 'q', priorities: ['low'], going: true }));
+    expect(claims.prioritiesBeside(mine)).toEqual([]);
+  });
+
+  test('cron tasks of other pools, and which pool is older', () => {
+    const claims = createClaims();
+    const nightly = { name: 'nightly', schedule: '0 3 * * *', timeZone: 'UTC' };
+    const mine = pool('a', { queue: 'q', minute: 2, crons: [nightly] });
+    const older = pool('b', { queue: 'q', minute: 1, crons: [nightly] });
+    const far = pool('c', { queue: 'q', minute: 3, namespace: 'there', crons: [nightly] });
+    noted(claims, mine, older, far, pool('d', { queue: 'p', crons: [nightly] }));
+    expect(claims.cronsBeside(mine)).toEqual([
+      { cron: nightly, who: 'pool "b"', isOlder: true },
+      { cron: nightly, who: 'a pool of another namespace', isOlder: false },
+    ]);
   });
 });
