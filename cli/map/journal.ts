@@ -25,14 +25,11 @@ export interface Journal extends AsyncDisposable {
 
 const HEADING = '{"format":"millrace-map","version":1}';
 
-interface Entry {
-  readonly line: number;
-  /** Fingerprint of the line. */
-  readonly of: string;
-  readonly result?: string;
-  /** A result that is not UTF-8. */
-  readonly base64?: string;
-}
+/** `of`: fingerprint of the line; `base64`: a result that is not UTF-8. */
+type Entry = { readonly line: number; readonly of: string } & (
+  | { readonly result: string }
+  | { readonly base64: string }
+);
 
 /** Opens the file, or creates it. Throws `UsageError` if it cannot be used, or is something else. */
 export async function openJournal(path: string): Promise<Journal> {
@@ -158,9 +155,7 @@ function createJournal({ file, path, index, end: begin, close }: Opened): Journa
         throw new UsageError(
           `line ${line.number} of the input is not the one whose result is in ${path}: give the same input, or another file to --resume`,
         );
-      return entry.base64 === undefined
-        ? Buffer.from(entry.result ?? '')
-        : Buffer.from(entry.base64, 'base64');
+      return 'base64' in entry ? Buffer.from(entry.base64, 'base64') : Buffer.from(entry.result);
     },
     add: async (done) => {
       const texts: Buffer[] = [];
@@ -181,7 +176,10 @@ function createJournal({ file, path, index, end: begin, close }: Opened): Journa
 
 function parseEntry(bytes: Buffer, path: string): Entry {
   try {
-    return JSON.parse(bytes.toString()) as Entry;
+    const entry = JSON.parse(bytes.toString()) as Record<string, unknown>;
+    const { result, base64 = result } = entry;
+    if (typeof base64 !== 'string') throw new SyntaxError('its result is no text');
+    return entry as Entry & Record<string, unknown>;
   } catch (cause) {
     throw new UsageError(
       `${path} has a line that millrace map did not write (${(cause as Error).message}): remove that line, or the file to begin anew`,

@@ -58,6 +58,10 @@ export async function simulateCommand(flags: SimulateFlags): Promise<void> {
   const pool = flags.pool ? await readPool(flags.pool) : undefined;
   const policy = policyFor(flags, pool);
   const parking = parkingFor(flags, pool);
+  if (parking && parking.replicas > policy.maxReplicas)
+    throw new UsageError(
+      `${parking.replicas} parked replicas are more than the largest number of replicas, ${policy.maxReplicas}: lower --parked, or raise --max`,
+    );
   const targetMs = policy.targetWaitMs ?? USUAL_TARGET_MS;
   const { slots = 1 } = policy;
   const noteMs = Math.max(1_000, (trace.arrivals.at(-1) ?? 0) / NOTES);

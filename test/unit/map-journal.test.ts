@@ -114,9 +114,17 @@ test('one run at a time uses it', async () => {
   expect(journal.size).toBe(0);
 });
 
-test('a line that somebody has changed is told from a result', async () => {
+test.each([
+  '"result":"a',
+  '"result":7',
+  '"result":null',
+  '"result":{"a":1}',
+  '"result":["a"]',
+  '"base64":7',
+  '"resalt":"a"',
+])('a line that somebody has changed is told from a result: %s', async (changed) => {
   await keep(done(1, 'a'), done(2, 'b'));
-  await writeFile(path, (await readFile(path, 'utf8')).replace('"result":"a"', '"result":"a'));
+  await writeFile(path, (await readFile(path, 'utf8')).replace('"result":"a"', changed));
   await using journal = await openJournal(path);
   await expect(journal.recall(line(1))).rejects.toThrow(/has a line that millrace map did not write/);
   expect(await journal.recall(line(2))).toEqual(Buffer.from('b'));
