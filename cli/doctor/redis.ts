@@ -8,6 +8,7 @@ import { locationOf, type RedisOf } from '../../queue/location.ts';
 import type { Place } from '../access/place.ts';
 import { queuesOf } from '../../kube/workerpool.ts';
 import { checkOtherLists, checkPartitions } from './partitions.ts';
+import { checkPriorities } from './priorities.ts';
 import { checkPermissions } from './permissions.ts';
 import { checkSentinels } from './sentinels.ts';
 import { checkSource } from './source.ts';
@@ -166,5 +167,5 @@ async function queues(place: Place, redisOf: RedisOf): Promise<Finding[]> {
       return fail(`queue ${keys.queue}`, note, todo);
     }
   });
-  return [...(await Promise.all(looked)), ...others];
+  return [...(await Promise.all(looked)), ...(await checkPriorities(place, redisOf)), ...others];
 }

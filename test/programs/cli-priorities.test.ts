@@ -98,3 +98,19 @@ test('millrace dev: a task of high priority wakes it, by the YAML of a pool or a
     expect.stringMatching(/omit --priorities, or limits, partitions/),
   ]);
 });
+
+test('doctor finds tasks of a priority that no worker takes', async () => {
+  const { queue, result } = freshKeys();
+  const where = ['--redis', server.url, '--queue', queue, '--result', result];
+  const notes = async (): Promise<string[]> => {
+    const { stdout } = await millrace(['doctor', ...where, '-o', 'json']);
+    const findings = JSON.parse(stdout) as { about: string; note: string }[];
+    return findings.flatMap(({ about, note }) => (about.includes(':high') ? [note] : []));
+  };
+  await server.client().lpush(`{${queue}}:high`, 'a');
+  expect(await notes()).toEqual(['1 task of high priority, and no worker takes them']);
+  await using worker = spawnProgram([...where, '--command', 'cat', '--priorities', 'high']);
+  await worker.reports(LogEvent.Registered);
+  await eventually(async () => expect(await server.client().hget(result, 'a')).toBe('a'));
+  expect(await notes()).toEqual([expect.stringMatching(/^0 waiting, .* 1 workers$/)]);
+});
