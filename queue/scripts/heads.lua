@@ -15,7 +15,9 @@ local function shortened(header)
   local short = {worker = string.sub(tostring(about.worker), 1, 256), error = string.sub(tostring(about.error), 1, 1024)}
   short.attempts, short.deliveries = tonumber(about.attempts), tonumber(about.deliveries)
   if about.id then short.id = string.sub(tostring(about.id), 1, 512) end
-  return string.sub(at, 1, 16) .. ' ' .. cjson.encode(short)
+  -- 1e999 can be read, and not written
+  local written, line = pcall(cjson.encode, short)
+  return written and string.sub(at, 1, 16) .. ' ' .. line or header
 end
 
 -- as in move.lua

@@ -1,7 +1,7 @@
 /** Dead letters on a real Redis: found, requeued and dropped by id, error and age; capped in number and age. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { deadHeader, readDeadLetters } from '../../queue/dead-letter-format.ts';
+import { deadHeader, readDeadHeads, readDeadLetters } from '../../queue/dead-letter-format.ts';
 import { TaskFailed, type Queue } from '../../queue/queue.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
 import { sweep } from '../../queue/workers/sweep.ts';
@@ -132,6 +132,18 @@ test('a newer error of that id stays when an older letter is dropped', async () 
   expect(await queue.dead.drop({ ids: ['a'] })).toBe(1);
   expect(await redis.exists(queue.keys.errors)).toBe(0);
 });
+
+test.each(['1e999', '-1e999', 'NaN'])(
+  'a letter of something else, with a long error and %s attempts, hides no others',
+  async (attempts) => {
+    await using queue = openFreshQueue(server.url);
+    const { dead } = queue.keys;
+    await redis.lpush(dead, `1 ${deadHeader({ error: 'no', attempts: 1, worker: 'w' })}\nmine`);
+    await redis.lpush(dead, `2 {"error":"${'x'.repeat(8_000)}","attempts":${attempts}}\ntheirs`);
+    const heads = await readDeadHeads(redis, queue.keys, 10, 100);
+    expect(heads.map(({ error }) => error)).toEqual([expect.stringContaining('not a dead letter'), 'no']);
+  },
+);
 
 test('a queue of another type: nothing is moved', async () => {
   await using queue = openFresh();

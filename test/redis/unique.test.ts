@@ -282,6 +282,19 @@ test.concurrent('what cannot be is refused where it is written, or a dead letter
   );
 });
 
+test.each(['1e300', '-1e300', '1e400', 'NaN', '-Infinity', '"x"', 'null', '[]', '9007199254740993'])(
+  'a key that something else has said is kept until %s: its task runs, once, and the key is free',
+  async (till) => {
+    await using queue = openFresh();
+    const { keys } = queue;
+    await redis.set(keys.unique('k'), `{"id":"a","till":${till}}`);
+    await redis.lpush(keys.queue, plain('a', 'k'));
+    await using _worker = startWorker(server, keys, { handler: () => 'ok' });
+    expect(await queue.result('a')).toBe('ok');
+    await eventually(async () => expect(await redis.exists(keys.unique('k'))).toBe(0));
+  },
+);
+
 test('a delayed task that cannot be pushed takes no key', async () => {
   await using queue = openFresh();
   const { delayed, queue: name } = queue.keys;

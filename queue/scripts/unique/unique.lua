@@ -7,8 +7,8 @@
 -- `base`: what the internal keys of the queue begin with.
 local function uniques_of(base)
   local call = redis.call
-  -- how long a task may wait, from its push on, and run, without losing its key, ms
-  local WAITS, RUNS = 24 * 3600 * 1000, 7 * 24 * 3600 * 1000
+  -- how long a task may wait, from its push on, and run, without losing its key, and the longest time that it may ask for, ms
+  local WAITS, RUNS, LONGEST = 24 * 3600 * 1000, 7 * 24 * 3600 * 1000, 365 * 24 * 3600 * 1000
   local clock = call('TIME')
   local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
@@ -19,7 +19,8 @@ local function uniques_of(base)
     local text = redis.pcall('GET', name(key))
     local known, lock = pcall(cjson.decode, type(text) == 'string' and text or '')
     if not known or type(lock) ~= 'table' or type(lock.id) ~= 'string' then return nil end
-    lock.till = tonumber(lock.till) or 0
+    local till = tonumber(lock.till)
+    lock.till = till and till > 0 and till <= now + LONGEST and till or 0
     return lock
   end
 
