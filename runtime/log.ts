@@ -48,7 +48,7 @@ export function createLog(name: string, level: LogLevel, to: LogDestination = op
       return (about: object | string, message?: string) => {
         const said = typeof about === 'string' ? about : message;
         const fields = [
-          `"level":"${of}","time":"${new Date().toISOString()}"`,
+          `"level":"${of}","time":"${isoTime(new Date())}"`,
           own,
           typeof about === 'string' ? '' : field(about),
           said === undefined ? '' : `"msg":${JSON.stringify(said)}`,
@@ -67,6 +67,14 @@ export function createLog(name: string, level: LogLevel, to: LogDestination = op
     };
   };
   return loggerWith(textOf({ name }));
+}
+
+/** As `toISOString`, for which V8 would load a megabyte of time zones. For years from 1000 to 9999. */
+export function isoTime(at: Date): string {
+  const digits = (value: number, count = 2): string => String(value).padStart(count, '0');
+  const date = [at.getUTCFullYear(), digits(at.getUTCMonth() + 1), digits(at.getUTCDate())];
+  const time = [digits(at.getUTCHours()), digits(at.getUTCMinutes()), digits(at.getUTCSeconds())];
+  return `${date.join('-')}T${time.join(':')}.${digits(at.getUTCMilliseconds(), 3)}Z`;
 }
 
 /** An object as JSON without its braces. What cannot be JSON is left out, since logging must not fail. */

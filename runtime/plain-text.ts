@@ -12,8 +12,11 @@ export function plainText(text: string, most = 300): string {
   return `${line.slice(0, most - 1).replace(/[\uD800-\uDBFF]$/, '')}…`;
 }
 
-/** Characters that move the cursor, rename the window, or change the direction of the text after them. */
-const CONTROLS = /[\p{Cc}\u061C\u200E\u200F\u2028\u2029\u202A-\u202E\u2066-\u2069]/gu;
+/**
+ * Characters that move the cursor, rename the window, or change the direction of the text after them. The first class is \p{Cc}, for
+ * which each start of a program would load tables of Unicode.
+ */
+const CONTROLS = /[^ -~\u00A0-\uFFFF]|[\u061C\u200E\u200F\u2028\u2029\u202A-\u202E\u2066-\u2069]/g;
 
 /** A line for a terminal, with a space for each control character and directional mark. */
 export function printable(line: string): string {

@@ -10,25 +10,47 @@ const root = resolve(import.meta.dirname, '..');
 const SOURCES = 'queue/scripts/lua.ts';
 const RUNNER = 'queue/scripts/scripts.ts';
 
-/** Replaces the module that reads the sources from their files. `names`: those of the scripts to contain; all by default. */
+/**
+ * Replaces the module that reads the sources from their files. A text is made when its script is first called, because most
+ * processes call few of them. `names`: those of the scripts to contain; all by default.
+ */
 export function inlineLua(names: ReadonlySet<string> = new Set(Object.keys(sources))): Plugin {
-  const inlined = Object.entries(sources).filter(([name]) => names.has(name));
-  const hashes = inlined.map(([name, lua]) => [name, createHash('sha1').update(lua).digest('hex')]);
-  const json = (entries: readonly (readonly string[])[]): string =>
-    JSON.stringify(Object.fromEntries(entries));
+  const texts = Object.entries(sources)
+    .filter(([name]) => names.has(name))
+    .map(([name, lua]) => [name, compactLua(lua)] as const);
+  const getters = texts.map(([name, lua]) => {
+    const hash = createHash('sha1').update(lua).digest('hex');
+    return `get ${JSON.stringify(name)}() { return withHash(${JSON.stringify(lua)}, '${hash}'); }`;
+  });
+  const contents = `
+    export const hashes = new Map();
+    const withHash = (lua, hash) => {
+      hashes.set(lua, hash);
+      return lua;
+    };
+    export const sources = { ${getters.join(', ')} };`;
   return {
     name: 'inline-lua',
     setup(bundler) {
       bundler.onLoad({ filter: /[\\/]lua\.ts$/ }, ({ path }) =>
-        path === resolve(root, SOURCES)
-          ? {
-              contents: `export const sources = ${json(inlined)}, hashes = ${json(hashes)};`,
-              loader: 'js',
-            }
-          : undefined,
+        path === resolve(root, SOURCES) ? { contents, loader: 'js' } : undefined,
       );
     },
   };
+}
+
+/**
+ * A script without its comments and indentation, a third of its text. Every statement stays in its line, which the errors of Redis
+ * name. Throws `Error` for a long bracket, in which both would be part of a value.
+ */
+export function compactLua(lua: string): string {
+  const strings = /'(?:\\[^]|[^'\\])*'|"(?:\\[^]|[^"\\])*"/.source;
+  return lua
+    .replaceAll(new RegExp(`${strings}|(?:--)?\\[=*\\[|--.*`, 'g'), (token) => {
+      if (token.endsWith('[')) throw new Error(`a script has the long bracket ${token}: use '' or --`);
+      return token.startsWith('--') ? '' : token;
+    })
+    .replaceAll(/^[ \t]+|[ \t]+$/gm, '');
 }
 
 /**
@@ -64,12 +86,11 @@ export const knownHashes: Plugin = {
     );
     bundler.onLoad({ filter: /./, namespace: 'hashes' }, () => ({
       contents: `
-        const { sources, hashes } = require('./${SOURCES}');
-        const known = new Map(Object.entries(sources).map(([name, lua]) => [lua, hashes[name]]));
+        const { hashes } = require('./${SOURCES}');
         const computed = (name, lua, form) =>
           process.getBuiltinModule('node:crypto').createHash(name).update(lua).digest(form);
         exports.createHash = (name) => ({
-          update: (lua) => ({ digest: (form) => known.get(lua) ?? computed(name, lua, form) }),
+          update: (lua) => ({ digest: (form) => hashes.get(lua) ?? computed(name, lua, form) }),
         });`,
       resolveDir: root,
       loader: 'js',

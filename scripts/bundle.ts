@@ -8,6 +8,13 @@ import { cpSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { relative, resolve } from 'node:path';
 import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
+import {
+  commandsIn,
+  ioredisCommands,
+  ioredisRewritten,
+  noCommands,
+  type KnownCommands,
+} from './bundle-ioredis.ts';
 import { inlineLua, knownHashes, scriptsIn } from './bundle-lua.ts';
 import { buildPage, PACKAGES } from './page.ts';
 import { runScript } from './script.ts';
@@ -93,23 +100,6 @@ const inlinePage: Plugin = {
         const files = ${JSON.stringify(files)};
         export const loadAssets = async () => new Map(files.map(([name, text]) => [name, Buffer.from(text)]));`;
       return { contents, loader: 'js' };
-    });
-  },
-};
-
-/**
- * ioredis gives a prototype a thousand methods, one by one, and V8 copies the description of all of them each time: 7 ms of a
- * worker's start. After a deletion V8 keeps the prototype as a table until it is used.
- */
-const commandsAsTable: Plugin = {
-  name: 'commands-as-table',
-  setup(bundler) {
-    bundler.onLoad({ filter: /[\\/]ioredis[\\/]built[\\/]utils[\\/]Commander\.js$/ }, ({ path }) => {
-      const before = 'commands.forEach(';
-      const text = readFileSync(path, 'utf8');
-      if (text.split(before).length !== 2) throw new Error(`${path} has changed: see commandsAsTable`);
-      const asTable = 'Commander.prototype.table = true; delete Commander.prototype.table;';
-      return { contents: text.replace(before, `${asTable} ${before}`), loader: 'js' };
     });
   },
 };
@@ -219,24 +209,32 @@ function licenseOf(folder: string): string {
   return [`${manifest.name} ${manifest.version}: ${manifest.license ?? 'see below'}`, ...texts].join('\n\n');
 }
 
-/** Options that all bundles share. `scripts`: the names of the Lua scripts to contain; all by default. */
-function common(
-  scripts?: ReadonlySet<string>,
-): BuildOptions & { readonly metafile: true; readonly plugins: Plugin[] } {
+/** What a bundle contains of what it could call. */
+interface Contents {
+  /** Names of Lua scripts. */
+  readonly scripts: ReadonlySet<string>;
+  readonly commands: KnownCommands;
+}
+
+/** Options that all bundles share. `contents`: everything by default. */
+function common(contents?: Contents): BuildOptions & { readonly metafile: true; readonly plugins: Plugin[] } {
   return {
     absWorkingDir: root,
     bundle: true,
     platform: 'node',
     target: 'node24',
-    minify: true,
-    keepNames: true,
+    // names stay as in the source: `keepNames` defines that of each function when it is created, which takes longer than the rest of
+    // that, and 255 bytes for as long as the function stays
+    minifyWhitespace: true,
+    minifySyntax: true,
     legalComments: 'none',
     define: { MILLRACE_VERSION: JSON.stringify(manifestOf(root).version) },
     plugins: [
       knownHashes,
-      commandsAsTable,
+      ioredisCommands(contents?.commands),
+      ioredisRewritten,
       replacedPackages,
-      inlineLua(scripts),
+      inlineLua(contents?.scripts),
       inlineThreads,
       inlineInit,
       inlinePage,
@@ -254,12 +252,6 @@ function noticeFor(name: Program): string {
 }
 
 /**
- * `keepNames` defines the name of each function when it is created, which takes longer than the rest of that, and 255 bytes for as long as
- * the function stays: several KB of a pool. The controller has the names of the source instead.
- */
-const NAMES_OF_SOURCE = { minify: false, minifyWhitespace: true, minifySyntax: true, keepNames: false };
-
-/**
  * Bundles one program.
  * @returns the size of the bundle in bytes.
  * Rejects when esbuild fails, with its messages.
@@ -268,7 +260,6 @@ export async function bundle(name: Program, entry = `${name}/main.ts`): Promise<
   const outfile = resolve(outputFolder, `${name}.js`);
   const { metafile } = await build({
     ...common(),
-    ...(name === 'controller' && NAMES_OF_SOURCE),
     entryPoints: [entry],
     outfile,
     format: 'esm',
@@ -294,23 +285,27 @@ export async function bundle(name: Program, entry = `${name}/main.ts`): Promise<
 /**
  * Bundles the worker once more for its image: as the function that worker/process/launch.ts calls, `worker.body.js`, that
  * launcher, `worker.launch.js`, what the build of the image runs, `worker.warm-up.js`, and the container's first process,
- * `worker.init.sh`. The function contains the Lua scripts that a worker runs, and no others.
+ * `worker.init.sh`. The function contains the Lua scripts that a worker runs, the commands that it sends, and no others.
  * Rejects when esbuild fails, with its messages.
  */
 export async function bundleLaunched(): Promise<void> {
-  const body = (scripts?: ReadonlySet<string>): BuildOptions & { readonly metafile: true } => ({
-    ...common(scripts),
+  const body = (contents: Contents): BuildOptions & { readonly metafile: true } => ({
+    ...common(contents),
     entryPoints: ['worker/main.ts'],
     outfile: resolve(outputFolder, 'worker.body.js'),
     format: 'cjs',
-    plugins: [launcherImport, ...common(scripts).plugins],
-    banner: { js: `${noticeFor('worker')}\n(function (require, module, __import) {` },
+    plugins: [launcherImport, ...common(contents).plugins],
+    banner: { js: `${noticeFor('worker')}\n(function (require, module, __import, performance) {` },
     footer: { js: '})' },
     // the version is defined, so it is not read from a file beside the bundle
     logOverride: { 'empty-import-meta': 'silent' },
   });
-  const { metafile } = await build({ ...body(), write: false });
-  await build(body(scriptsIn(metafile)));
+  const { metafile, outputFiles } = await build({
+    ...body({ scripts: new Set(), commands: noCommands }),
+    write: false,
+  });
+  const code = outputFiles.map(({ text }) => text).join('');
+  await build(body({ scripts: scriptsIn(metafile), commands: commandsIn(code) }));
   for (const name of ['launch', 'warm-up'])
     await build({
       ...common(),

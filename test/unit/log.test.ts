@@ -1,7 +1,7 @@
 /** Errors in the log: complete at `debug`, one short line otherwise, and never a secret. */
 import { describe, expect, test } from 'vitest';
 import type { LoggedError } from '../../runtime/log-error.ts';
-import { createLog } from '../../runtime/log.ts';
+import { createLog, isoTime } from '../../runtime/log.ts';
 import type { LogLevel } from '../../runtime/log-level.ts';
 
 /** The line that is written for `error`, as text and as what it is. */
@@ -77,3 +77,10 @@ test('causes in a circle end', () => {
   error.cause = error;
   expect(logged(error, 'debug').line.split('"message":"round"')).toHaveLength(6);
 });
+
+test.each([0, 951_782_400_000, 1_732_838_399_999, 1_735_689_599_000, 253_402_300_799_999])(
+  'the time of a line, %i, is written as Date does',
+  (at) => {
+    expect(isoTime(new Date(at))).toBe(new Date(at).toISOString());
+  },
+);
