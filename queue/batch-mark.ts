@@ -50,6 +50,9 @@ export class BadBatch extends RangeError {
 export const MAX_BATCH_ID_BYTES = 200;
 export const MAX_PART_ID_BYTES = 1_024;
 export const MAX_BATCH_SIZE = 100_000_000;
+/** Longest number in the id of a part. */
+const MOST_DIGITS = 9;
+const ZERO = 0x30;
 /** Largest `then` task, bytes. */
 const MAX_THEN_BYTES = 1 << 20;
 
@@ -64,6 +67,8 @@ export function partMarkOf(value: unknown, id: string | Buffer, raw: Uint8Array)
   checkBatchId(name);
   checkPartId(name, id);
   const { size, then, onFailure } = batch;
+  // most parts, and a worker reads each
+  if (size === undefined && then === undefined && onFailure === undefined) return { id: name };
   return {
     id: name,
     ...(size !== undefined && { size: checkSize(name, size) }),
@@ -79,6 +84,21 @@ function exactThen(raw: Uint8Array): string {
     return bytes.subarray(range?.start, range?.end);
   };
   return Buffer.from(textOf(textOf(raw, 'batch'), 'then')).toString();
+}
+
+/** The number in the id of a part that is called `BATCH:NUMBER`, as the library names those without an id; `undefined` for others. */
+export function partNumber(batch: string, id: string | Buffer): number | undefined {
+  const from = batch.length + 1;
+  if (typeof id !== 'string' || id.length <= from || id.length > from + MOST_DIGITS) return undefined;
+  if (!id.startsWith(batch) || id[from - 1] !== ':' || (id[from] === '0' && id.length > from + 1))
+    return undefined;
+  let number = 0;
+  for (let at = from; at < id.length; at++) {
+    const digit = id.charCodeAt(at) - ZERO;
+    if (digit < 0 || digit > 9) return undefined;
+    number = 10 * number + digit;
+  }
+  return number;
 }
 
 /** The id of the batch that a task names, good or bad. */
@@ -138,21 +158,24 @@ function shown(value: unknown): string {
 /** Throws `BadBatch`. */
 export function checkBatchId(id: unknown): asserts id is string {
   if (typeof id !== 'string') throw new BadBatch(`the id of a batch is a text: got ${shown(id)}`);
-  const bytes = Buffer.byteLength(id);
-  if (bytes === 0) throw new BadBatch('the id of a batch is empty: give it a text');
-  if (bytes > MAX_BATCH_ID_BYTES)
+  if (id === '') throw new BadBatch('the id of a batch is empty: give it a text');
+  if (isLonger(id, MAX_BATCH_ID_BYTES))
     throw new BadBatch(
-      `the id of a batch is too long: ${bytes} bytes, and at most ${MAX_BATCH_ID_BYTES} are allowed ("${id.slice(0, 40)}…")`,
+      `the id of a batch is too long: ${Buffer.byteLength(id)} bytes, and at most ${MAX_BATCH_ID_BYTES} are allowed ("${id.slice(0, 40)}…")`,
     );
 }
 
 /** Throws `BadBatch`. */
 export function checkPartId(batch: string, id: string | Buffer): void {
-  const bytes = Buffer.byteLength(id);
-  if (bytes > MAX_PART_ID_BYTES)
+  if (isLonger(id, MAX_PART_ID_BYTES))
     throw new BadBatch(
-      `the id of a part of batch "${batch}" is too long: ${bytes} bytes, and at most ${MAX_PART_ID_BYTES} are allowed. A task without a field "id" is its own id: give it one`,
+      `the id of a part of batch "${batch}" is too long: ${Buffer.byteLength(id)} bytes, and at most ${MAX_PART_ID_BYTES} are allowed. A task without a field "id" is its own id: give it one`,
     );
+}
+
+/** Counts bytes only where characters leave it open: UTF-8 has three at most for each of UTF-16. */
+function isLonger(id: string | Buffer, most: number): boolean {
+  return id.length * 3 > most && Buffer.byteLength(id) > most;
 }
 
 function checkSize(batch: string, size: unknown): number {

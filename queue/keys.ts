@@ -65,8 +65,10 @@ export interface QueueKeys {
   unique(key: string): string;
   /** HASH: size, counts and state of a batch, and the task that follows it; for a week after it has ended. */
   batch(id: string): string;
-  /** SET: parts of a batch that the library added and that have not ended. */
+  /** SET: parts of a batch that the library added and that have not ended, but for those of the next key. */
   batchLeft(id: string): string;
+  /** HASH: the same of parts called BATCH:NUMBER: a block of 1,000 numbers → a character for each, 1 until the part has ended. */
+  batchNumbered(id: string): string;
   /** SET: parts of a batch that have ended, where their tasks name its size. */
   batchEnded(id: string): string;
   /** SET: parts of a batch that failed. */
@@ -165,6 +167,7 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     unique: (key) => `${base}:unique:${key}`,
     batch: (id) => `${base}:batch:${id}`,
     batchLeft: (id) => `${base}:batch-left:${id}`,
+    batchNumbered: (id) => `${base}:batch-numbered:${id}`,
     batchEnded: (id) => `${base}:batch-ended:${id}`,
     batchFailed: (id) => `${base}:batch-failed:${id}`,
     batchIds: (id) => `${base}:batch-ids:${id}`,

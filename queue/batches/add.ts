@@ -99,7 +99,7 @@ async function addParts(adding: Adding, about: Begun, tasks: Tasks): Promise<Bat
       }
       const part = encodePart(id, adding.stamp(task), fallbackId);
       refuseUnique(adding, part.raw, () => `part ${shortId(part.id)} of batch "${id}"`);
-      if (ids.add(number, String(part.id))) chunks.add(part);
+      if (ids.add(number, String(part.id))) chunks.add(part, part.id === fallbackId ? number : undefined);
       // not for each part: a promise costs as much as encoding a small one
       if (chunks.full) await chunks.flush();
     }

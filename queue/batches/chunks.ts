@@ -37,7 +37,8 @@ export interface Begun {
 }
 
 export interface Chunks {
-  add(task: EncodedTask): void;
+  /** `number`: the one in its id, if that was made for it. */
+  add(task: EncodedTask, number: number | undefined): void;
   /** What was added is to be flushed before more is. */
   readonly full: boolean;
   /** Sends what was added, once the chunk before it has arrived. */
@@ -87,6 +88,8 @@ export function createChunks({ parts, resultName }: Adding, batch: Begun): Chunk
   const most = isSpread ? Math.min(parts.current.length, MOST_CHUNKS) : 1;
   let tasks: EncodedTask[] = [];
   let bytes = 0;
+  /** The number of the first task, while all have numbers that follow one another. */
+  let first: number | undefined;
   let number = 0;
   let count = 0;
   /** The next chunk is encoded while Redis executes this one. */
@@ -106,12 +109,17 @@ export function createChunks({ parts, resultName }: Adding, batch: Begun): Chunk
     ids: readonly TaskId[],
   ): Promise<void> => {
     const begin = to.filter((part) => !shares.has(part)).map(({ keys }) => keys.queue);
-    await whole.send(mine, false, pack({ shares: begin, ids }));
+    await whole.send(mine, false, { whole: pack({ shares: begin, ids }) });
     count += ids.length;
   };
 
-  async function send(now: readonly EncodedTask[], isFirst: boolean, last: boolean): Promise<void> {
-    if (!isSpread) return await whole.send(now, last);
+  async function send(
+    now: readonly EncodedTask[],
+    firstNumber: number | undefined,
+    isFirst: boolean,
+    last: boolean,
+  ): Promise<void> {
+    if (!isSpread) return await whole.send(now, last, { first: firstNumber });
     const groups = Map.groupBy(now, (task) => homeOf(parts, task.id));
     const mine = groups.get(home) ?? [];
     groups.delete(home);
@@ -129,7 +137,7 @@ export function createChunks({ parts, resultName }: Adding, batch: Begun): Chunk
 
   async function flush(last = false): Promise<void> {
     await sent;
-    sent = send(tasks, number++ === 0, last);
+    sent = send(tasks, first, number++ === 0, last);
     sent.catch(() => undefined);
     [tasks, bytes] = [[], 0];
   }
@@ -146,7 +154,9 @@ export function createChunks({ parts, resultName }: Adding, batch: Begun): Chunk
   };
 
   return {
-    add: (task) => {
+    add: (task, partNumber) => {
+      if (tasks.length === 0) first = partNumber;
+      else if (first !== undefined && partNumber !== first + tasks.length) first = undefined;
       tasks.push(task);
       bytes += task.raw.length;
     },
@@ -193,8 +203,12 @@ interface BatchRecord {
   readonly size: number;
   /** Other partitions are to be told of it. */
   readonly notes: boolean;
-  /** Adds a chunk. */
-  send(tasks: readonly EncodedTask[], last: boolean, whole?: Buffer): Promise<void>;
+  /** Adds a chunk. `first`: the number of its first part, if the ids have numbers that follow one another. */
+  send(
+    tasks: readonly EncodedTask[],
+    last: boolean,
+    rest?: { readonly first?: number | undefined; readonly whole?: Buffer },
+  ): Promise<void>;
 }
 
 interface RecordOptions {
@@ -225,7 +239,7 @@ function createRecord({ own, redis, resultHash }: Part, { id, adder, about }: Re
     get notes() {
       return notes;
     },
-    send: async (now, last, whole) => {
+    send: async (now, last, { first, whole } = {}) => {
       const ids = now.map((task) => task.id);
       const isFirst = ++chunk === 1;
       if (resultHash.redis !== redis && ids.length > 0) {
@@ -234,7 +248,7 @@ function createRecord({ own, redis, resultHash }: Part, { id, adder, about }: Re
         if (holder !== null && holder !== adder) throw new BatchExists(id);
         await resultHash.redis.hdel(resultHash.key, ...ids);
       }
-      const head = [id, adder, chunk, last ? 1 : 0, packed, ids.length, now.length];
+      const head = [id, adder, chunk, last ? 1 : 0, packed, ids.length, now.length, first ?? ''];
       const args = [...head, ...ids, ...now.map(({ raw }) => raw), ...(whole ? [whole] : [])];
       const reply = (await script(redis, 'batch-add')(queue, result, errors, cancelled, stats, ...args)) as [
         number,

@@ -9,6 +9,7 @@ import { basename, join } from 'node:path';
 const PARTS = {
   turn: [
     'turn/turn',
+    'batch/numbered',
     'batch/batches',
     'unique/unique',
     'limits/slots',
@@ -25,16 +26,16 @@ const PARTS = {
   'limit-count': ['limits/slots', 'limits/count'],
   'limit-return': ['limits/slots', 'limits/return'],
   'limit-show': ['limits/slots', 'limits/survey', 'limits/show'],
-  letter: ['batch/batches', 'unique/unique', 'dead/reprieve', 'letter'],
-  move: ['batch/batches', 'unique/unique', 'dead/reprieve', 'move'],
+  letter: ['batch/numbered', 'batch/batches', 'unique/unique', 'dead/reprieve', 'letter'],
+  move: ['batch/numbered', 'batch/batches', 'unique/unique', 'dead/reprieve', 'move'],
   claim: ['unique/unique', 'claim'],
-  sweep: ['batch/batches', 'sweep'],
-  'batch-add': ['batch/batches', 'batch/add'],
-  'batch-cancel': ['batch/batches', 'batch/cancel'],
-  'batch-tend': ['batch/batches', 'batch/tend'],
+  sweep: ['batch/numbered', 'batch/batches', 'sweep'],
+  'batch-add': ['batch/numbered', 'batch/batches', 'batch/add'],
+  'batch-cancel': ['batch/numbered', 'batch/batches', 'batch/cancel'],
+  'batch-tend': ['batch/numbered', 'batch/batches', 'batch/tend'],
   'batch-list': ['batch/list'],
-  'batch-share': ['batch/batches', 'batch/share'],
-  'batch-report': ['batch/batches', 'batch/report'],
+  'batch-share': ['batch/numbered', 'batch/batches', 'batch/share'],
+  'batch-report': ['batch/numbered', 'batch/batches', 'batch/report'],
   'batch-reported': ['batch/reported'],
 };
 

@@ -5,7 +5,7 @@
  * The worker's turn (turn.lua) as a typed function: the request is one packed argument, the reply carries the tasks.
  */
 import type { Redis } from 'ioredis';
-import type { PartMark } from '../batch-mark.ts';
+import { partNumber, type PartMark } from '../batch-mark.ts';
 import type { QueueKeys } from '../keys.ts';
 import { noPast, parsePast, type Past } from './past.ts';
 import { pack, unpackTexts, type Packable, type PackableObject } from './pack.ts';
@@ -331,7 +331,7 @@ function turnArguments({
         duplicate: duplicate ? 1 : undefined,
       })),
     ),
-    parts: settled.parts?.map(packedGroup),
+    parts: settled.parts?.map((group) => packedGroup(group, settled.results)),
     spawned: settled.spawned?.map(({ result, tasks }) => ({
       result: result + 1,
       ids: tasks.map(({ id }) => bytes(id)),
@@ -342,19 +342,43 @@ function turnArguments({
   return [pack(request, 1_024 + RESULT_BYTES * receipts.length), ...long];
 }
 
-function packedGroup({ mark, results, dead, cancelled, spawned }: PartGroup): PackableObject {
+function packedGroup(
+  { mark, results, dead, cancelled, spawned }: PartGroup,
+  all: Settled['results'],
+): PackableObject {
   const positions = (list: readonly number[]): readonly number[] | undefined =>
     some(list.map((at) => at + 1));
+  const numbers: number[] = [];
+  const named: number[] = [];
+  let ascend = true;
+  for (const at of results) {
+    const number = partNumber(mark.id, all[at]?.id ?? '');
+    if (number === undefined) named.push(at + 1);
+    else if (numbers.push(number) > 1 && number <= (numbers.at(-2) ?? 0)) ascend = false;
+  }
   return {
     id: mark.id,
     size: mark.size,
     policy: mark.onFailure,
     ...packedThen(mark.then),
-    results: positions(results),
+    results: some(runsOf(results.map((at) => at + 1))),
+    numbers: some(runsOf(ascend ? numbers : [...new Set(numbers)].toSorted((a, b) => a - b))),
+    named: numbers.length > 0 ? some(runsOf(named)) : undefined,
     dead: positions(dead),
     cancelled: positions(cancelled),
     spawned: positions(spawned),
   };
+}
+
+/** Ascending numbers as runs: where each begins, and its length. */
+function runsOf(list: readonly number[]): number[] {
+  const runs: number[] = [];
+  for (let from = 0, to = 1; from < list.length; from = to++) {
+    const first = list[from] ?? 0;
+    while (list[to] === first + to - from) to++;
+    runs.push(first, to - from);
+  }
+  return runs;
 }
 
 /** The fields of a `then` task as scripts read them. */

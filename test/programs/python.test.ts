@@ -58,6 +58,7 @@ test('wheel and source archive are built, and the wheel works by itself', async 
         'millrace/py.typed',
         'millrace/scripts/push.lua',
         'millrace/scripts/batch/batches.lua',
+        'millrace/scripts/batch/numbered.lua',
       ]),
     );
     const metadata = await readFile(join(target, `millrace-${version}.dist-info/METADATA`), 'utf8');

@@ -397,6 +397,7 @@ test('a client that gives an id in two chunks pushes it once, also where tasks h
       about,
       1,
       1,
+      '',
       'a',
       'a',
     );

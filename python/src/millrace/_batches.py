@@ -143,8 +143,11 @@ class Record:
         self._about = pack({**about, "unique": 1})
         self._number = 0
 
-    def send(self, tasks: Sequence[Encoded], last: bool, whole: bytes | None = None) -> Steps[None]:
-        """Adds a chunk. ``whole``: the shares that begin, and the ids of parts in all partitions."""
+    def send(
+        self, tasks: Sequence[Encoded], last: bool, whole: bytes | None = None, first: int | None = None
+    ) -> Steps[None]:
+        """Adds a chunk. ``whole``: the shares that begin, and the ids of parts in all partitions. ``first``: the number of the first part, if
+        the ids have numbers that follow one another."""
         self._number += 1
         ids: list[Arg] = [task.id for task in tasks]
         part = self._part
@@ -155,7 +158,8 @@ class Record:
                 if holder is not None and holder != self._adder.encode():
                     self._check([-1])
             yield Commands([("HDEL", part.keys.result, *ids)])
-        about: list[Arg] = [self._id, self._adder, self._number, int(last), self._about, len(ids), len(tasks)]
+        counts: list[Arg] = [len(ids), len(tasks), "" if first is None else first]
+        about: list[Arg] = [self._id, self._adder, self._number, int(last), self._about, *counts]
         own = part.keys.own
         keys = [part.keys.queue, part.result_in_slot, own("errors"), own("cancelled"), own("stats")]
         raws: list[Arg] = [task.raw for task in tasks]
@@ -218,6 +222,8 @@ class Adder:
         self._shares: dict[Part, Record] = {}
         self._ids = PartIds(id)
         self._tasks: list[Encoded] = []
+        self._first: int | None = None
+        """The number of the first task, while all have numbers that follow one another."""
         self._bytes = 0
         self._count = 0
         self._size = 0
@@ -225,11 +231,17 @@ class Adder:
 
     def put(self, task: object) -> bool:
         """Keeps a part for the next `flush`. Returns whether that is due."""
-        encoded = encode_part(self.id, task, self._next_id())
+        fallback_id = self._next_id()
+        encoded = encode_part(self.id, task, fallback_id)
         if self._is_spread:
             self._refuse_unique(f'part {short(encoded.id)} of batch "{self.id}"', encoded.raw)
         if not self._ids.add(self._count - 1, encoded.id):
             return False
+        number = self._count - 1 if encoded.id == fallback_id else None
+        if not self._tasks:
+            self._first = number
+        elif self._first is not None and number != self._first + len(self._tasks):
+            self._first = None
         self._tasks.append(encoded)
         self._bytes += len(encoded.raw)
         most = min(len(self._client.parts), MOST_CHUNKS)
@@ -250,7 +262,7 @@ class Adder:
         tasks, self._tasks, self._bytes = self._tasks, [], 0
         is_first, self._is_first = self._is_first, False
         if not self._is_spread:
-            yield from self._whole.send(tasks, last)
+            yield from self._whole.send(tasks, last, first=self._first)
             self._size = self._whole.size
             return
         groups: dict[Part, list[Encoded]] = {}

@@ -47,8 +47,8 @@ Steps: TypeAlias = Generator[Step, Any, T]
 
 # the files of a script that stands in several are joined in this order, as in queue/scripts/lua.ts
 _FILES: dict[ScriptName, tuple[str, ...]] = {
-    "batch-add": ("batch/batches", "batch/add"),
-    "batch-cancel": ("batch/batches", "batch/cancel"),
+    "batch-add": ("batch/numbered", "batch/batches", "batch/add"),
+    "batch-cancel": ("batch/numbered", "batch/batches", "batch/cancel"),
 }
 
 

@@ -14,7 +14,7 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local old = redis.call('ZRANGEBYSCORE', BATCHES, '-inf', now, 'LIMIT', 0, 20)
 for _, id in ipairs(old) do
-  for _, kind in ipairs({'batch', 'batch-left', 'batch-ended', 'batch-failed', 'batch-ids', 'batch-inner', 'batch-known',
+  for _, kind in ipairs({'batch', 'batch-left', 'batch-numbered', 'batch-ended', 'batch-failed', 'batch-ids', 'batch-inner', 'batch-known',
     'batch-shares', 'batch-spawned'}) do
     redis.call('UNLINK', base .. kind .. ':' .. id)
   end
@@ -64,6 +64,12 @@ if b.declared then
   redis.call('HSET', b.key, 'looked', from + most < b.declared and from + most or 0)
 else
   ids = redis.call('SRANDMEMBER', base .. 'batch-left:' .. b.id, most)
+end
+if b.numbered then
+  local cursor = string.format('%.0f', batches.count_of(redis.call('HGET', b.key, 'looked')) or 0)
+  local some, next_one = numbered_of(base .. 'batch-numbered:' .. b.id, b.id .. ':').some(cursor, most)
+  for _, id in ipairs(some) do ids[#ids + 1] = id end
+  redis.call('HSET', b.key, 'looked', next_one)
 end
 if #ids == 0 then return 0 end
 local found = {done = {}, failed = {}, cancelled = {}}

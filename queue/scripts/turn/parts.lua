@@ -43,11 +43,25 @@ local function parts_of_turn()
     local sizes = {}
     if b.waited or group.dead then sizes['batch-failed:'] = 'SCARD' end
     if b.declared or group.spawned then sizes['batch-ids:'] = 'LLEN' end
+    if b.numbered then sizes['batch-numbered:'] = 'HLEN' end
     for kind, command in pairs(sizes) do
       unfit = misfit(redis.pcall(command, base .. kind .. b.id), base .. kind .. b.id)
       if unfit then return unfit end
     end
     return b.role and misfit(redis.pcall('HLEN', base .. 'batch-reports'), base .. 'batch-reports')
+  end
+
+  -- The ids in these runs of the results, and their positions there.
+  local function part_ids(runs)
+    local results, ids, positions, n = turn.results, {}, {}, 0
+    for run = 1, #runs, 2 do
+      for at = runs[run], runs[run] + runs[run + 1] - 1 do
+        local id = results[2 * at - 1]
+        n = n + 1
+        ids[n], positions[n] = type(id) == 'number' and ARGV[id] or id, at
+      end
+    end
+    return ids, positions
   end
 
   -- Before anything is written: finds the ids of each group, and makes dead letters of results of parts that cannot be.
@@ -63,8 +77,9 @@ local function parts_of_turn()
       local why = contradiction(group, b, said[group.id])
       group.wrong = why ~= nil
       if group.size and not why and not said[group.id] then said[group.id] = group end
-      local positions, results, ids = group.results or none, turn.results, {}
-      for i = 1, #positions do ids[i] = bytes(results[2 * positions[i] - 1]) end
+      local by_number = b and b.numbered and group.numbers
+      if not by_number then group.numbers = nil end
+      local ids, positions = part_ids(by_number and (group.named or none) or group.results or none)
       group.done = ids
       -- of those that the library added, all belong to it
       if why or known and known.declared then
@@ -161,7 +176,7 @@ local function parts_of_turn()
   -- Counts the parts that this turn has settled.
   local function count_parts()
     for _, group in ipairs(turn.parts or none) do
-      local ended = {done = group.done, failed = {}, cancelled = {}}
+      local ended = {done = group.done, numbers = group.numbers, failed = {}, cancelled = {}}
       local why = {}
       for _, at in ipairs(group.dead or none) do
         local letter = dead[at]

@@ -1,7 +1,6 @@
 -- One turn of a worker: settle what finished, take what comes next, renew the lease. All or nothing, in one round trip.
--- The script is this file, ../batch/batches.lua, ../unique/unique.lua, ../limits/slots.lua, limits.lua, checks.lua, parts.lua, rare.lua,
--- suspects.lua and main.lua, joined in this order
--- (lua.ts): read main.lua from its end, which is the turn in its order, and the others where it calls them.
+-- The script is this file, ../batch/numbered.lua, ../batch/batches.lua, ../unique/unique.lua, ../limits/slots.lua, limits.lua, checks.lua,
+-- parts.lua, rare.lua, suspects.lua and main.lua, joined in this order (lua.ts): read main.lua from its end, which is the turn in its order, and the others where it calls them.
 --
 -- KEYS  1 queue  2 result  3 workers  4 worker  5 inflight  6 carried  7 wake  8 delayed  9 dead  10 errors
 --       11 stats  12 history  13 load  14 paused  15 cancelled  16 expiry
@@ -34,9 +33,11 @@
 --         cancelled       {{receipt, id, header = JSON, unique, duplicate}, …}; `duplicate`: it was not cancelled, but another one has its
 --                         key; without a header, that one has its id, too
 --         unique          {{receipt, id, key}, …} of results: the keys that they had
---         parts           batches that some of these are parts of: {{id, size, policy, then, thenId, thenBatch, thenSize, results, dead,
---                         cancelled, spawned}, …}; all but the id may be left out (queue/batch-mark.ts). The last four are positions
---                         in the lists above and below, from 1
+--         parts           batches that some of these are parts of: {{id, size, policy, then, thenId, thenBatch, thenSize, dead, cancelled,
+--                         spawned, results, numbers, named}, …}; all but the id may be left out (queue/batch-mark.ts). `dead`, `cancelled` and
+--                         `spawned` are positions in the lists above and below, from 1; `results` and `named` are runs of such positions:
+--                         where each begins, and its length. `numbers`: of the results whose ids are BATCH:NUMBER, runs of these numbers,
+--                         ascending; `named`: the others, where there are some of both
 --         spawned         {{result = position, ids, raws}, …}: tasks that are added with a result
 --         resultName      name of the result hash for people, where it is on another server
 --         unseen          the tasks that it takes are not returned, only how many they are

@@ -6,7 +6,7 @@
 --       5 packed: {policy, then, thenId, thenBatch, joins, unique, resultName, role, homeResult, partitions, home}; with `joins`, the `then` task becomes a part of the batch
 --       `thenBatch` in the step that begins this one; with `unique`, the client gives each id once in the whole batch. In partitions, the role
 --       'whole' with their number, or 'share' with the queue that has the whole, and the result hash there
---       6 number of ids  7 number of tasks
+--       6 number of ids  7 number of tasks  8 number of the first part, from 0, if the ids are BATCH:NUMBER, one after the other; otherwise empty
 --       then ids of parts, then their tasks: as many of the first ids have one, the others are added by whoever ends them
 --       then, of a whole, packed: {shares, ids}: queues of the shares that begin now, and ids of parts in all partitions, in their order
 -- Returns  {parts of the batch, tasks pushed, whether another partition is to be told}; {-1} if the id is taken; {-2, why} if the batch was cancelled, or the one that it joins;
@@ -42,7 +42,7 @@ if not b then
   b.open = '1'
 end
 redis.call('HSET', b.key, 'chunk', number)
-local whole = ARGV[8 + count + tasks]
+local whole = ARGV[9 + count + tasks]
 if whole then
   whole = cmsgpack.unpack(whole)
   local shares, listed = whole.shares, whole.ids
@@ -54,17 +54,17 @@ if whole then
     redis.call('RPUSH', base .. 'batch-ids:' .. id, unpack(listed, from, math.min(from + 1999, #listed)))
   end
 end
-local ids, raws = {unpack(ARGV, 8, 7 + count)}, {}
-local fresh = batches.add(b, ids, by)
+local ids, raws = {unpack(ARGV, 9, 8 + count)}, {}
+local fresh = batches.add(b, ids, by, tonumber(ARGV[8]))
 if #fresh == count then
-  raws = {unpack(ARGV, 8 + count, 7 + count + tasks)}
+  raws = {unpack(ARGV, 9 + count, 8 + count + tasks)}
 else
   local wanted = {}
   for _, part in ipairs(fresh) do wanted[part] = true end
   for i = 1, tasks do
     if wanted[ids[i]] then
       wanted[ids[i]] = nil
-      raws[#raws + 1] = ARGV[7 + count + i]
+      raws[#raws + 1] = ARGV[8 + count + i]
     end
   end
 end

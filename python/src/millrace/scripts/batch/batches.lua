@@ -2,7 +2,8 @@
 -- those scripts (lua.ts).
 --
 -- A batch is a hash `batch:ID` (queue/batches/record.ts has its fields). Parts are counted by id, so that the same part may end twice:
---   added parts (the library's) are in the set `batch-left:ID` until they have ended;
+--   added parts (the library's) are in the set `batch-left:ID` until they have ended, or in `batch-numbered:ID` if they are called ID:0, ID:1, …
+--   (numbered.lua). The set has NUMBERED then, which is no id: workers of earlier versions, which know the set only, must not find it empty;
 --   of declared ones, whose tasks name the size, those that have ended are in `batch-ended:ID`.
 -- `batch-ids:ID` lists the ids of the parts, `batch-failed:ID` those that failed, `batch-inner:ID` the batches whose `then` is a part,
 -- `batch-known:ID` has the ids of those that tasks added.
@@ -21,7 +22,7 @@
 -- hash for people, if `result` is not it. `now`: ms of Redis time as a text, where it is at hand.
 local function batches_of(queue, result, base, shown, now)
   local call, none = redis.call, {}
-  local KEPT = 7 * 24 * 3600 * 1000
+  local KEPT, NUMBERED = 7 * 24 * 3600 * 1000, '\0numbered'
   if not now then
     local clock = call('TIME')
     now = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
@@ -31,6 +32,12 @@ local function batches_of(queue, result, base, shown, now)
   local self = {pushed = 0, reports = 0, now = now}
 
   local function key(kind, id) return base .. kind .. ':' .. id end
+
+  -- a count as anyone may have written it; nothing for what is none
+  local function count_of(text)
+    local count = tonumber(text)
+    return count and count >= 0 and count < 1e15 and count % 1 == 0 and count or nil
+  end
 
   -- one command for many values: Lua's stack does not hold all of them at once. Returns the sum of its replies.
   local function many(command, of, values)
@@ -44,7 +51,7 @@ local function batches_of(queue, result, base, shown, now)
   -- Records by id, false where there is none: each is read once, and is then kept as Redis has it.
   local records = {}
   local FIELDS = {'size', 'declared', 'policy', 'open', 'state', 'then', 'thenId', 'thenBatch', 'thenSize', 'result',
-    'done', 'failed', 'cancelled', 'waited', 'role'}
+    'done', 'failed', 'cancelled', 'waited', 'role', 'numbered'}
 
   -- The record of a batch; nothing if there is none, and why it cannot be read if its key has another type.
   local function find(id)
@@ -52,17 +59,16 @@ local function batches_of(queue, result, base, shown, now)
     local name = key('batch', id)
     local values = redis.pcall('HMGET', name, unpack(FIELDS))
     if values.err then return nil, values end
-    local size = tonumber(values[1])
+    local size = count_of(values[1])
     records[id] = false
     if not size then return nil end
     local b = {id = id, key = name, size = size}
     for i = 2, #FIELDS do b[FIELDS[i]] = values[i] or nil end
-    b.declared, b.said, b.policy = tonumber(b.declared), b.policy, b.policy or 'wait'
+    b.declared, b.numbered, b.said, b.policy = count_of(b.declared), count_of(b.numbered), b.policy, b.policy or 'wait'
     b.over = b.state == 'ended' or b.state == 'failed' or b.state == 'cancelled'
     records[id] = b
     return b
   end
-  self.find = find
 
   local function read(id)
     local b, unfit = find(id)
@@ -70,23 +76,22 @@ local function batches_of(queue, result, base, shown, now)
     if unfit then call('HLEN', key('batch', id)) end
     return b
   end
-  self.read = read
+  self.find, self.count_of, self.read = find, count_of, read
 
   -- Adds to a counter of a batch. With `changes`, these are written later, together.
   local function count_up(b, field, by, changes)
     if by == 0 then return end
-    b[field] = (tonumber(b[field]) or 0) + by
+    b[field] = (count_of(b[field]) or 0) + by
     if not changes then return call('HSET', b.key, field, b[field]) end
     changes[#changes + 1], changes[#changes + 2] = field, b[field]
   end
-  self.count_up = count_up
 
   -- Another partition is to be told how this batch, or share, stands.
   local function report(b)
     call('HINCRBY', REPORTS, b.id, 1)
     self.reports = self.reports + 1
   end
-  self.report = report
+  self.count_up, self.report = count_up, report
 
   -- what a part says of its batch, or the client that begins it
   local function describe(b, about)
@@ -127,7 +132,7 @@ local function batches_of(queue, result, base, shown, now)
       local name = key(b.declared and 'batch-ended' or 'batch-left', b.id)
       local size = redis.pcall('SCARD', name)
       if type(size) == 'table' then return nil, size, name end
-      b.left = b.declared and b.size - size or size
+      b.left = b.declared and b.size - size or b.numbered and size - 1 + b.numbered or size
       if b.role == 'whole' then
         b.shares = call('SCARD', key('batch-shares', b.id))
         b.left = b.left + b.shares
@@ -135,14 +140,18 @@ local function batches_of(queue, result, base, shown, now)
     end
     return b.left
   end
-  self.count_left = count_left
 
   local function left(b)
     local number, unfit, name = count_left(b)
     if unfit then call('SCARD', name) end
     return number
   end
-  self.left = left
+  self.count_left, self.left = count_left, left
+  local function numbers_of(b) return numbered_of(key('batch-numbered', b.id), b.id .. ':') end
+  local function count_numbered(b, by)
+    b.numbered = (b.numbered or 0) + by
+    call('HSET', b.key, 'numbered', b.numbered)
+  end
 
   -- those of these ids that are members of a set, with `is` = 1, or are not, with 0; each once
   local function among(kind, id, ids, is)
@@ -163,18 +172,27 @@ local function batches_of(queue, result, base, shown, now)
   -- those of these ids that have not ended, each once
   local function unended(b, ids)
     if b.declared then return among('batch-ended', b.id, ids, 0) end
-    return among('batch-left', b.id, ids, 1)
+    if not b.numbered then return among('batch-left', b.id, ids, 1) end
+    return numbers_of(b).unended(ids, among('batch-left', b.id, ids, 1))
   end
   self.unended = unended
 
-  -- Ends parts. Returns the number of those that had not ended.
-  local function finish(b, ids)
-    if #ids == 0 then return 0 end
-    if not b.declared then
-      local before, gone = left(b), many('SREM', key('batch-left', b.id), ids)
-      b.left = before - gone
-      return gone
+  -- Ends added parts. Returns the number of those that had not ended.
+  local function finish_added(b, ids, numbers)
+    local before, gone, named = left(b), 0, ids
+    if b.numbered then
+      gone, named = numbers_of(b).finish(ids, numbers or none)
+      if gone > 0 then count_numbered(b, -gone) end
     end
+    gone = gone + many('SREM', key('batch-left', b.id), named)
+    b.left = before - gone
+    return gone
+  end
+
+  -- Ends parts. `numbers`: runs of numbered ones. Returns the number of those that had not ended.
+  local function finish(b, ids, numbers)
+    if #ids == 0 and not numbers then return 0 end
+    if not b.declared then return finish_added(b, ids, numbers) end
     local fresh = unended(b, ids)
     -- a batch has no more parts than its size, whatever clients push
     for i = #fresh, left(b) + 1, -1 do fresh[i] = nil end
@@ -192,9 +210,9 @@ local function batches_of(queue, result, base, shown, now)
     local body = string.match(b['then'], '^(%{.*)%}$')
     if not body then return b['then'] end
     local text = function(value) return (string.gsub(cjson.encode(value), '\\/', '/')) end
-    local partitions = b.role == 'whole' and string.format(',"partitions":%.0f', call('HGET', b.key, 'partitions') or 0) or ''
+    local partitions = b.role == 'whole' and string.format(',"partitions":%.0f', count_of(call('HGET', b.key, 'partitions')) or 0) or ''
     return string.format('%s%s"parts":{"batch":%s,"size":%.0f,"succeeded":%.0f,"failed":%.0f,"cancelled":%.0f,"results":%s,"ids":%s%s}}',
-      body, body == '{' and '' or ',', text(b.id), b.size, b.done or 0, b.failed or 0, b.cancelled or 0,
+      body, body == '{' and '' or ',', text(b.id), b.size, count_of(b.done) or 0, count_of(b.failed) or 0, count_of(b.cancelled) or 0,
       text(b.result or result or ''), text(key('batch-ids', b.id)), partitions)
   end
 
@@ -212,11 +230,11 @@ local function batches_of(queue, result, base, shown, now)
     local state = b.state == 'failing' and 'failed' or b.state == 'cancelling' and 'cancelled' or 'ended'
     b.over, b.state = true, state
     call('HSET', b.key, 'state', state, 'endedAt', now)
-    if b.open then call('HDEL', b.key, 'open') end
+    call('HDEL', b.key, 'open', 'numbered')
     call('ZADD', b.role == 'share' and SHARES or BATCHES, now + KEPT, b.id)
     call('ZREM', CANCELLED, mark(b.id))
-    call('UNLINK', key('batch-left', b.id), key('batch-inner', b.id), key('batch-known', b.id))
-    if b.role == 'whole' then call('UNLINK', key('batch-shares', b.id)) end
+    call('UNLINK', key('batch-left', b.id), key('batch-numbered', b.id), key('batch-inner', b.id), key('batch-known', b.id),
+      key('batch-shares', b.id))
     if b.role == 'share' then
       -- the whole has them
       call('UNLINK', key('batch-ids', b.id))
@@ -245,7 +263,7 @@ local function batches_of(queue, result, base, shown, now)
     end
     if outer then
       settle(outer, {[state == 'failed' and 'failed' or 'cancelled'] = {id}},
-        {size = tonumber(b.thenSize), why = {[id] = about.error}, result = b.result})
+        {size = count_of(b.thenSize), why = {[id] = about.error}, result = b.result})
     end
   end
 
@@ -253,7 +271,6 @@ local function batches_of(queue, result, base, shown, now)
   local function conclude_if_done(b)
     if not b.over and (b.state or not b.open) and left(b) <= 0 then conclude(b) end
   end
-  self.conclude_if_done = conclude_if_done
 
   -- Cancels what is left of a batch: workers drop each part that they meet. `state`: 'failing' or 'cancelling'.
   local function stop(b, state, why)
@@ -274,10 +291,10 @@ local function batches_of(queue, result, base, shown, now)
       end
     end
   end
-  self.stop = stop
+  self.conclude_if_done, self.stop = conclude_if_done, stop
 
-  -- Parts have ended: `ended` has lists of ids, `done`, `failed` and `cancelled`, each of which may be missing. `about`: what they say of the
-  -- batch, and in `why` the error of each failed one.
+  -- Parts have ended: `ended` has lists of ids, `done`, `failed` and `cancelled`, and `numbers`, runs of numbered ones that are done, each of
+  -- which may be missing. `about`: what they say of the batch, and in `why` the error of each failed one.
   settle = function(id, ended, about)
     local b = read(id)
     if not b then
@@ -297,11 +314,11 @@ local function batches_of(queue, result, base, shown, now)
       end
     end
     if b.waited and b.policy == 'wait' then
-      for _, ids in ipairs({done, cancelled}) do
+      for _, ids in ipairs({done, cancelled, ended.numbers and numbers_of(b).ids(ended.numbers) or none}) do
         if #ids > 0 then many('SREM', key('batch-failed', id), ids) end
       end
     end
-    count_up(b, 'done', finish(b, done), changes)
+    count_up(b, 'done', finish(b, done, ended.numbers), changes)
     count_up(b, 'failed', failed, changes)
     count_up(b, 'cancelled', finish(b, cancelled), changes)
     call('HSET', b.key, unpack(changes))
@@ -315,8 +332,8 @@ local function batches_of(queue, result, base, shown, now)
 
   -- Adds parts. Returns which of them are new: a part that has been added is not added again, unless it has ended and `by` is missing.
   -- `by`: who adds them. 'client': each id is given once. 'task': they are remembered, as a task that runs twice adds them twice;
-  -- 'person': they may be those of any part of before.
-  self.add = function(b, ids, by)
+  -- 'person': they may be those of any part of before. `first`: the number of the first one, if all are numbered and follow one another.
+  self.add = function(b, ids, by, first)
     local KNOWN = key('batch-known', b.id)
     if by == 'person' and call('HEXISTS', b.key, 'known') == 0 then
       call('HSET', b.key, 'known', 1)
@@ -331,13 +348,20 @@ local function batches_of(queue, result, base, shown, now)
       -- what such a client has added itself is not among those
       if not by then fresh = among('batch-left', b.id, fresh, 0) end
       if #fresh > 0 then many('SADD', KNOWN, fresh) end
+      first = nil
     elseif not by then
       fresh = among('batch-left', b.id, ids, 0)
     end
     if #fresh == 0 then return fresh end
     local added = #fresh
     if not b.declared then
-      added = many('SADD', key('batch-left', b.id), fresh)
+      if first and by == 'client' then
+        if not b.numbered then call('SADD', key('batch-left', b.id), NUMBERED) end
+        numbers_of(b).add(first, added)
+        count_numbered(b, added)
+      else
+        added = many('SADD', key('batch-left', b.id), fresh)
+      end
       -- the client lists what it adds in the order of all partitions
       if b.role ~= 'whole' or by ~= 'client' then many('RPUSH', key('batch-ids', b.id), fresh) end
       if b.role == 'share' and by ~= 'client' then many('RPUSH', key('batch-spawned', b.id), fresh) end
@@ -351,8 +375,9 @@ local function batches_of(queue, result, base, shown, now)
   self.abandon = function(b)
     local lost = left(b) - (b.shares or 0)
     count_up(b, 'cancelled', lost)
-    call('UNLINK', key('batch-left', b.id))
-    b.left = b.left - lost
+    call('UNLINK', key('batch-left', b.id), key('batch-numbered', b.id))
+    call('HDEL', b.key, 'numbered')
+    b.left, b.numbered = b.left - lost, nil
     conclude_if_done(b)
   end
 
