@@ -93,14 +93,16 @@ describe('whole runs', () => {
   });
 
   test('noise does not make it swing: 28 replicas under a steady load are scaled about twice a minute', () => {
-    const figures = run(
-      'steady',
-      { seed: 113, rate: 20, durationMs: 3_600_000 },
-      { startMs: 2_000, slots: 1 },
+    // of one seed, the number depends on where the first tasks fall
+    const seeds = [113, 1, 2, 3];
+    const runs = seeds.map((seed) =>
+      run('steady', { seed, rate: 20, durationMs: 3_600_000 }, { startMs: 2_000, slots: 1 }),
     );
-    expect(figures.podSeconds).toBeLessThan(1.1);
-    expect(figures.scaleActions).toBeLessThan(180);
-    expect(figures.starts).toBeLessThan(150);
+    const mean = (of: (figures: (typeof runs)[number]) => number): number =>
+      runs.reduce((sum, figures) => sum + of(figures), 0) / seeds.length;
+    expect(mean(({ podSeconds }) => podSeconds)).toBeLessThan(1.1);
+    expect(mean(({ scaleActions }) => scaleActions)).toBeLessThan(180);
+    expect(mean(({ starts }) => starts)).toBeLessThan(150);
   });
 
   test('where replicas take longer to start than the target, the floor that it advises holds it', () => {
