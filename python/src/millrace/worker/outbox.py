@@ -27,7 +27,7 @@ class Outbox:
         self._size = 0
         self._sender: int | None = None
         """The thread that is sending, by `threading.get_ident`."""
-        self._is_late = False
+        self.is_late = False
         """The flusher is going to send what waits."""
         self._waits = threading.Event()
         self._flusher: threading.Thread | None = None
@@ -60,9 +60,9 @@ class Outbox:
 
     def send_late(self) -> None:
         """Sends what waits in some milliseconds, whatever the main thread does."""
-        if self._is_late:
+        if self.is_late:
             return
-        self._is_late = True
+        self.is_late = True
         self._waits.set()
         if self._flusher is None:
             # not before it is needed: a process with threads should not be forked
@@ -96,7 +96,7 @@ class Outbox:
             self._waits.wait()
             time.sleep(_WAITS_S)
             self._waits.clear()
-            self._is_late = False
+            self.is_late = False
             self.send()
 
 

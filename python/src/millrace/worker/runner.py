@@ -18,9 +18,9 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Awaitable, Coroutine
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import Interrupted, MillraceError, short
@@ -138,7 +138,7 @@ class Runner:
             self._loop.call_soon_threadsafe(self._on_readable)
 
     def _poll_if_due(self) -> None:
-        now = time.monotonic()
+        now = monotonic()
         if now >= self._reads_at:
             self._reads_at = now + _READS_EVERY_S
             self._poll()
@@ -197,7 +197,8 @@ class Runner:
         self._beginning = found
         number = found.first
         for value in found.values(parse):
-            self._poll_if_due()
+            if monotonic() >= self._reads_at:
+                self._poll_if_due()
             found.begun += 1
             if found.begun == found.count:
                 self._beginning = None
@@ -260,22 +261,24 @@ class Runner:
         if self._arrived is not None and self._loop is not None:
             # with those of all that end in this round of the event loop
             self._loop.call_soon(outbox.send_answers)
-        elif self._runs or self._beginning is not None:
-            outbox.send_late()
+        elif self._beginning is not None or self._runs:
+            if not outbox.is_late:
+                outbox.send_late()
         else:
             outbox.send_answers()
         del self._running[number]
-        self._cancelled.discard(number)
+        if self._cancelled:
+            self._cancelled.discard(number)
 
     def _call(self, number: int, value: object, source: frames.Run | frames.Runs) -> object:
         work = self._target.find(value)
-        function, args, kwargs = work
-        if not function.is_async:
+        (call, _, takes_context, is_async, _), args, kwargs = work
+        if not is_async:
             self._begun[number & MASK] = number
         try:
-            if function.takes_context:
-                return function.call(*args, **kwargs, context=self._context_of(number, source))
-            return function.call(*args, **kwargs)
+            if takes_context:
+                return call(*args, **kwargs, context=self._context_of(number, source))
+            return call(*args, **kwargs)
         except TypeError:
             refuse_arguments(work)
             raise
