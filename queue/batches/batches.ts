@@ -20,8 +20,8 @@ export interface Batches {
    * A part is a JSON object, or the text of one; it gets the field `batch`, and the id `BATCH:n` if it has none, n being its number from 0.
    * Of several with one id, one is added. When all parts have ended, the task `then` is pushed, once.
    *
-   * Throws `BadBatch` for what cannot be a batch, `BatchExists`, and `BatchCancelled` when the batch failed or was cancelled meanwhile. If
-   * `tasks` throws, the batch is cancelled.
+   * Throws `BadBatch` for what cannot be a batch, `BatchExists`, and `BatchCancelled` when the batch failed or was cancelled before its last
+   * parts were sent. If `tasks` throws, the batch is cancelled.
    */
   (tasks: Tasks, options?: BatchOptions): Promise<Batch>;
   /** How far it is; `undefined` if there is none of that id, or it ended more than a week ago. */

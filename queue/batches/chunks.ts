@@ -119,7 +119,10 @@ export function createChunks({ parts, resultName }: Adding, batch: Begun): Chunk
     isFirst: boolean,
     last: boolean,
   ): Promise<void> {
-    if (!isSpread) return await whole.send(now, last, { first: firstNumber });
+    if (!isSpread) {
+      const sending = whole.send(now, last, { first: firstNumber });
+      return await (now.length > 0 || isFirst ? sending : unlessOver(sending));
+    }
     const groups = Map.groupBy(now, (task) => homeOf(parts, task.id));
     const mine = groups.get(home) ?? [];
     groups.delete(home);
@@ -130,9 +133,10 @@ export function createChunks({ parts, resultName }: Adding, batch: Begun): Chunk
         now.map((task) => task.id),
       );
     const theirs = Array.from(groups, ([part, some]) => shareIn(part).send(some, last));
-    const others = last ? [...shares].filter(([part]) => !groups.has(part)) : [];
-    await Promise.all([...theirs, ...others.map(([, record]) => record.send([], true))]);
-    if (last) await whole.send([], true);
+    if (!last) return void (await Promise.all(theirs));
+    const others = [...shares].filter(([part]) => !groups.has(part));
+    await Promise.all([...theirs, ...others.map(([, record]) => record.send([], true))].map(unlessOver));
+    await unlessOver(whole.send([], true));
   }
 
   async function flush(last = false): Promise<void> {
@@ -193,6 +197,15 @@ export function createChunks({ parts, resultName }: Adding, batch: Begun): Chunk
 }
 
 type TaskId = EncodedTask['id'];
+
+/** A batch that fails or is cancelled while its last parts arrive has them all, as in the only list, where they arrive in one step. */
+async function unlessOver(sending: Promise<void>): Promise<void> {
+  try {
+    await sending;
+  } catch (error) {
+    if (!(error instanceof BatchCancelled)) throw error;
+  }
+}
 
 /** What one partition, or the only list, knows of a batch. */
 interface BatchRecord {

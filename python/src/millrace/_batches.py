@@ -262,7 +262,8 @@ class Adder:
         tasks, self._tasks, self._bytes = self._tasks, [], 0
         is_first, self._is_first = self._is_first, False
         if not self._is_spread:
-            yield from self._whole.send(tasks, last, first=self._first)
+            sending = self._whole.send(tasks, last, first=self._first)
+            yield from (sending if tasks or is_first else _unless_over(sending))
             self._size = self._whole.size
             return
         groups: dict[Part, list[Encoded]] = {}
@@ -272,12 +273,13 @@ class Adder:
         if is_first or tasks:
             yield from self._announce(mine, list(groups), [task.id for task in tasks])
         for part, some in groups.items():
-            yield from self._share(part).send(some, last)
+            sending = self._share(part).send(some, last)
+            yield from (_unless_over(sending) if last else sending)
         if last:
             for part, record in self._shares.items():
                 if part not in groups:
-                    yield from record.send([], True)
-            yield from self._whole.send([], True)
+                    yield from _unless_over(record.send([], True))
+            yield from _unless_over(self._whole.send([], True))
 
     def _announce(
         self, mine: Sequence[Encoded], to: Sequence[Part], ids: Sequence[str | bytes]
@@ -348,6 +350,14 @@ class Adder:
     def _next_id(self) -> str:
         self._count += 1
         return f"{self.id}:{self._count - 1}"
+
+
+def _unless_over(sending: Steps[None]) -> Steps[None]:
+    """A batch that fails or is cancelled while its last parts arrive has them all, as in the only list, where they arrive in one step."""
+    try:
+        yield from sending
+    except BatchCancelled:
+        pass
 
 
 def check_tasks(tasks: object) -> None:

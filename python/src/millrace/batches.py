@@ -46,7 +46,7 @@ class Batches:
         ``id``: of the batch; at most 200 bytes. Random by default.
 
         Raises ``BadBatch`` for what cannot be a batch, ``BatchExists``, and ``BatchCancelled`` when the batch failed or was cancelled
-        meanwhile. If ``tasks`` raises, the batch is cancelled.
+        before its last parts were sent. If ``tasks`` raises, the batch is cancelled.
         """
         return self._add(begin(self._client, tasks, then, on_failure, id), tasks)
 
