@@ -48,6 +48,7 @@ export interface Joined {
     readonly failed: number;
     readonly cancelled: number;
     readonly results: string;
+    readonly partitions?: number;
   };
   readonly read: { readonly listed: number; readonly values: number };
 }

@@ -20,10 +20,19 @@ export interface BatchClients extends AsyncDisposable {
   areOver(): Promise<boolean>;
 }
 
+/** Names of a queue, without the number of a partition. */
+export interface PartitionedQueue {
+  readonly queue: string;
+  readonly result: string;
+  readonly partitions: number;
+}
+
 export interface BatchClientOptions {
   readonly address: RedisAddress;
   readonly durability?: Durability | undefined;
   readonly queues: readonly QueueKeys[];
+  /** Which these are the partitions of. */
+  readonly whole?: PartitionedQueue | undefined;
   readonly plainClient: PlainClient;
   /** Folder of the ledger. */
   readonly ledger: string;
@@ -36,17 +45,15 @@ const PATIENCE_MS = 6_000;
 const OVER: ReadonlySet<string> = new Set(['ended', 'failed', 'cancelled']);
 
 export function openBatchClients(options: BatchClientOptions): BatchClients {
-  const { address, durability, queues, plainClient, ledger } = options;
-  const lanes = queues.map((keys) => {
+  const { address, durability, queues, whole, plainClient, ledger } = options;
+  const lists = queues.map((keys) => {
     const { address: where, keys: own } = locationOf(address, keys);
-    const redis = openRedis(where, { onError: () => undefined });
-    const about = {
-      redis: address,
-      queue: keys.queue,
-      result: keys.result,
-      ...(durability && { durability }),
-    };
-    return { keys, own, redis, queue: openQueue(about) };
+    return { keys, own, redis: openRedis(where, { onError: () => undefined }) };
+  });
+  const lanes = lists.map((list) => {
+    const { queue, result } = list.keys;
+    const about = { redis: address, ...(whole ?? { queue, result }), ...(durability && { durability }) };
+    return { keys: list.keys, lists: whole ? lists : [list], queue: openQueue(about) };
   });
   type Lane = (typeof lanes)[number];
   const tries: BatchTry[] = [];
@@ -149,15 +156,17 @@ export function openBatchClients(options: BatchClientOptions): BatchClients {
     return undefined;
   }
 
-  async function isEmpty({ redis, own }: Lane): Promise<boolean> {
-    return (await insist(() => redis.llen(own.queue))) === 0;
+  async function isEmpty({ lists: mine }: Lane): Promise<boolean> {
+    const lengths = mine.map(async ({ redis, own }) => await insist(() => redis.llen(own.queue)));
+    return (await Promise.all(lengths)).every((length) => length === 0);
   }
 
   /** Requeues what may succeed now, and drops the rest. */
-  async function settleDead({ redis, own, queue }: Lane, { plan, id }: BatchTry): Promise<void> {
+  async function settleDead({ lists: mine, queue }: Lane, { plan, id }: BatchTry): Promise<void> {
     for (const batch of withInner(nameBatch(plan, id))) {
       if (batch.plan.onFailure !== 'wait') continue;
-      const failed = new Set(await redis.smembers(own.batchFailed(batch.id)));
+      const members = mine.map(({ redis, own }) => redis.smembers(own.batchFailed(batch.id)));
+      const failed = new Set((await Promise.all(members)).flat());
       const mended = batch.parts.filter((part) => failed.delete(part.id) && !part.order?.final);
       for (const { id: part } of mended) allow(ledger, part);
       const dropped = batch.parts.filter(({ order }) => order?.final).map((part) => part.id);
@@ -187,7 +196,7 @@ export function openBatchClients(options: BatchClientOptions): BatchClients {
       closing.abort();
       await Promise.all(lanes.map(({ queue }: { queue: Queue }) => queue.close()));
       await Promise.all(lives);
-      await Promise.all(lanes.map(({ redis }) => closeRedis(redis)));
+      await Promise.all(lists.map(({ redis }) => closeRedis(redis)));
     },
   };
 }

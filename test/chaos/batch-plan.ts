@@ -40,13 +40,17 @@ export function usualParts(tasks: number): number {
   return Math.ceil(tasks * 0.15);
 }
 
-/** As many as have this many parts together. */
-export function drawBatches(seed: number, parts: number): BatchPlan[] {
+/** As many as have this many parts together. `clients`: of what kind; plain ones push none to a queue in partitions. */
+export function drawBatches(
+  seed: number,
+  parts: number,
+  clients: readonly BatchPlan['client'][] = ['library', 'library', 'plain'],
+): BatchPlan[] {
   const random = createRandom(seed, 'batches');
   const batches: BatchPlan[] = [];
   const most = Math.max(4, parts * LARGEST);
   for (let left = parts; left > 0;) {
-    const client = random.pick(['library', 'library', 'plain'] as const);
+    const client = random.pick(clients);
     const spawns = random.chance(0.35);
     const nests = random.chance(0.5);
     const about = {

@@ -9,7 +9,7 @@ import type { RedisAddress } from '../../queue/connection/connection.ts';
 import type { Durability } from '../../queue/connection/durability.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { openQueue, TaskFailed } from '../../queue/queue.ts';
-import { openBatchClients, type BatchClients } from './batch-clients.ts';
+import { openBatchClients, type BatchClients, type PartitionedQueue } from './batch-clients.ts';
 import { openPlainClient } from './plain-client.ts';
 import type { Round } from './plan.ts';
 import type { Task } from './tasks.ts';
@@ -30,8 +30,9 @@ export interface ClientOptions {
   readonly address: RedisAddress;
   /** Of each push. */
   readonly durability?: Durability;
-  /** With one result hash. */
+  /** With one result hash, or the partitions of `whole`. */
   readonly queues: readonly QueueKeys[];
+  readonly whole?: PartitionedQueue | undefined;
   /** Ids that a plain worker took: it fails nothing, so their ends are as good as any. */
   readonly plain: readonly string[];
   /** Folder of the ledger, in which clients of batches let tasks succeed. */
@@ -45,14 +46,18 @@ const USUAL_WAVE = 1_500;
 const PLAIN_POLL_MS = 200;
 const PLAIN_MS = 4_000;
 
-export function openClients({ address, durability, queues, plain, ledger }: ClientOptions): Clients {
+export function openClients({ address, durability, queues, whole, plain, ledger }: ClientOptions): Clients {
   const durable = durability ? { durability } : {};
   const lanes = queues.map((keys) => ({
     keys,
-    queue: openQueue({ redis: address, queue: keys.queue, result: keys.result, ...durable }),
+    queue: openQueue({
+      redis: address,
+      ...(whole ?? { queue: keys.queue, result: keys.result }),
+      ...durable,
+    }),
   }));
   const plainClient = openPlainClient(address, durability);
-  const batches = openBatchClients({ address, durability, queues, plainClient, ledger });
+  const batches = openBatchClients({ address, durability, queues, whole, plainClient, ledger });
   const waits: { readonly id: string; readonly ended: Promise<void> }[] = [];
   const wrong: string[] = [];
   /** Ids that got a result though their tasks fail; that a plain worker took them is known only when it has ended. */

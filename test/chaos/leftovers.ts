@@ -40,7 +40,7 @@ async function look(redis: Redis, keys: QueueKeys, past: ReadonlySet<string>): P
   for (const key of await redis.keys(`${base.replaceAll(/[[\]*?\\]/g, String.raw`\$&`)}*`)) {
     const name = key.slice(base.length);
     // counters, and what failed for good until its time is over, are meant to stay
-    if (['stats', 'dead', 'errors', 'expiry', 'batches'].includes(name)) continue;
+    if (['stats', 'dead', 'errors', 'expiry', 'batches', 'shares'].includes(name)) continue;
     // those that only an open batch has are judged with it
     if (/^batch(-\w+)?:/.test(name)) continue;
     if ((await redis.pttl(key)) > 0) continue;

@@ -4,6 +4,7 @@
  * off by scaling, or left something behind. The same seed makes the same tasks and the same schedule of faults.
  */
 import { Option } from 'commander';
+import { MAX_PARTITIONS } from '../../queue/partitions.ts';
 import { onSignals } from '../../runtime/lifecycle.ts';
 import { createProgram, duration, integer, runProgram } from '../../runtime/program.ts';
 import { version } from '../../runtime/version.ts';
@@ -19,6 +20,7 @@ interface Flags {
   readonly seed: number;
   readonly tasks?: number;
   readonly batches?: number;
+  readonly partitions?: number;
   readonly workers: number;
   readonly limit?: number;
   readonly json?: boolean;
@@ -50,6 +52,11 @@ async function main(): Promise<void> {
       '--batches <parts>',
       'number of tasks that come in batches besides, without --kind (default: 15% of --tasks)',
       integer(0, 10_000_000),
+    )
+    .addOption(
+      new Option('--partitions <n>', 'one queue in so many partitions, in the place of two queues')
+        .argParser(integer(2, MAX_PARTITIONS))
+        .conflicts(['kind', 'sentinel', 'cluster', 'split']),
     )
     .option('--workers <n>', 'maximum number of workers', integer(1, 200), 6)
     .option('--limit <duration>', 'give up after this long (default: 2 minutes and 10 ms per task)', duration)
@@ -125,7 +132,7 @@ async function main(): Promise<void> {
       });
       return [takeoverFigures(plan, withTakeovers), withTakeovers];
     }
-    const plan = createPlan(seed, tasks, flags.batches);
+    const plan = createPlan(seed, tasks, flags.batches, flags.partitions);
     const local = await runChaos({ ...options, plan, workers });
     return [figuresOf(plan, local), local];
   }

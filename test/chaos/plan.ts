@@ -81,6 +81,8 @@ export interface Plan {
   readonly tasks: readonly Task[];
   readonly batches: readonly BatchPlan[];
   readonly rounds: readonly Round[];
+  /** Of the only queue; without, there are two queues. */
+  readonly partitions?: number;
 }
 
 /** The shortest lease that a worker takes is 1 s; on a busy machine that is too short to be kept without a fault. */
@@ -93,15 +95,20 @@ const FAULTS_WITHIN_MS = 1_500;
 /** The share of tasks in the lower of the two queues. */
 export const LOW = 0.3;
 
-/** `parts`: of batches, all together. */
-export function createPlan(seed: number, count: number, parts = usualParts(count)): Plan {
+/** `parts`: of batches, all together. `partitions`: of the only queue; without, there are two queues. */
+export function createPlan(
+  seed: number,
+  count: number,
+  parts = usualParts(count),
+  partitions?: number,
+): Plan {
   const queues = createRandom(seed, 'queues');
   const tasks = drawTasks(seed, count, () => (queues.chance(LOW) ? 1 : 0));
   const random = createRandom(seed, 'faults');
   const faults = { count: FAULTS_A_ROUND, withinMs: FAULTS_WITHIN_MS };
-  const batches = drawBatches(seed, parts);
+  const batches = drawBatches(seed, parts, partitions === undefined ? undefined : ['library']);
   const rounds = drawRounds(seed, tasks, faults, createDealer(random, cards(random, LEASE_MS)), batches);
-  return { seed, leaseMs: LEASE_MS, tasks, batches, rounds };
+  return { seed, leaseMs: LEASE_MS, tasks, batches, rounds, ...(partitions && { partitions }) };
 }
 
 /** What a round is made of. */

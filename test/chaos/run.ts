@@ -1,6 +1,6 @@
 /**
  * One chaos run: a real Redis that keeps everything unless a fault makes it forget (`appendonly`, `appendfsync always`; what it
- * forgot is known, see primary.ts), real worker processes that serve two queues, a real controller process, clients of both
+ * forgot is known, see primary.ts), real worker processes that serve two queues, or one in partitions, a real controller process, clients of both
  * kinds; then the plan's rounds, and the judgement over what they left.
  *
  * It ends by itself: after `limitMs` it judges what there is. All that it started is gone afterwards.
@@ -10,7 +10,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readDeadLetters } from '../../queue/dead-letter-format.ts';
 import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
-import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
+import { queueKeys } from '../../queue/keys.ts';
+import { partitionKeys } from '../../queue/partitions.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';
 import { readBatches } from './batch-records.ts';
@@ -48,6 +49,10 @@ export interface Outcome {
   readonly log: readonly string[];
 }
 
+const NAMES = { queue: 'chaos', result: 'chaos:result' };
+/** The queue that is served last. */
+const LOWER = 'chaos:low';
+
 /** What the workers of a run are told. */
 export const CONCURRENCY = 4;
 export const GRACE_MS = 20_000;
@@ -65,8 +70,10 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
   const kept = await mkdtemp(join(tmpdir(), 'millrace-chaos-'));
   stack.defer(() => rm(kept, { recursive: true, force: true }));
   const primary = stack.use(await startPrimary(kept));
-  const queues = ['chaos', 'chaos:low'].map((name) => queueKeys(name, 'chaos:result'));
-  const [keys] = queues as [QueueKeys];
+  const whole = plan.partitions === undefined ? undefined : { ...NAMES, partitions: plan.partitions };
+  const queues = whole
+    ? partitionKeys(whole.queue, whole.result, whole.partitions)
+    : [NAMES.queue, LOWER].map((name) => queueKeys(name, NAMES.result));
   const redis = defineScripts(openRedis({ url: primary.url }, { onError: () => undefined }));
   stack.defer(() => closeRedis(redis));
   const redisOf = (): typeof redis => redis;
@@ -75,7 +82,7 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
   const plain: string[] = [];
   const plainTasks: string[] = [];
   const address = { url: `redis://127.0.0.1:${clientProxy.port}` };
-  const clients = stack.use(openClients({ address, queues, plain, ledger }));
+  const clients = stack.use(openClients({ address, queues, whole, plain, ledger }));
   const controller = stack.use(
     createController({
       address: { url: `redis://127.0.0.1:${controllerProxy.port}` },
@@ -93,9 +100,8 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
       leaseMs: plan.leaseMs,
       ledger,
       settings: {
-        queue: keys.queue,
-        queues: queues.map(({ queue }) => queue),
-        result: keys.result,
+        ...NAMES,
+        ...(whole ? { partitions: [whole.partitions] } : { queues: queues.map(({ queue }) => queue) }),
         concurrency: CONCURRENCY,
         graceMs: GRACE_MS,
         retry: RETRY,
@@ -141,8 +147,9 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
   const past = pastOf(plainTasks);
   const left = await leftovers(redisOf, queues, past, limit.aborted ? 0 : undefined);
   await controller.kill();
-  const batches = await readBatches(redisOf, queues, clients.batches.tries);
-  const results = await redis.hgetall(keys.result);
+  const batches = await readBatches(redisOf, queues, clients.batches.tries, whole !== undefined);
+  const hashes = [...new Set(queues.map(({ result }) => result))];
+  const results = (await Promise.all(hashes.map((hash) => redis.hgetall(hash)))).flatMap(Object.entries);
   const dead = (await Promise.all(queues.map((queue) => readDeadLetters(redis, queue, 1_000_000)))).flat();
   await primary.server.terminate();
   progress('reading the ledger and the history');
@@ -154,7 +161,7 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
     lives: fleet.lives,
     faults,
     batches,
-    results: new Map(Object.entries(results)),
+    results: new Map(results as [string, string][]),
     dead: dead.map(({ id, raw, attempts }) => ({ id: id ?? raw.toString(), attempts })),
     plain,
     leftovers: left,
