@@ -20,6 +20,8 @@ export interface PodLife {
   readonly created: number;
   /** When it was told to stop; `undefined` until then. */
   leaving: number | undefined;
+  /** When it had ended by itself, or failed; `undefined` until then. */
+  ended: number | undefined;
   /** When it was gone from the API server; `undefined` until then. */
   gone: number | undefined;
   /** Of its containers. */
@@ -86,11 +88,13 @@ function note(pods: Map<string, PodLife>, pod: Pod | undefined, previous: Pod | 
     name,
     created: Date.now(),
     leaving: undefined,
+    ended: undefined,
     gone: undefined,
     restarts: 0,
   };
   pods.set(name, life);
   if (pod?.metadata?.deletionTimestamp !== undefined || !pod) life.leaving ??= Date.now();
+  if (pod?.status?.phase === 'Succeeded' || pod?.status?.phase === 'Failed') life.ended ??= Date.now();
   if (!pod) life.gone = Date.now();
   for (const { restartCount } of pod?.status?.containerStatuses ?? [])
     life.restarts = Math.max(life.restarts, restartCount);
@@ -115,9 +119,11 @@ async function readLog(
   return lines;
 }
 
-/** Of all pods, until `until`. */
+/** Of all pods until they have ended, or until `until`. */
 export function podSeconds(pods: readonly PodLife[], until: number): number {
-  const lives = pods.map(({ created, gone = until }) => Math.max(0, Math.min(gone, until) - created));
+  const lives = pods.map(({ created, ended = until, gone = until }) =>
+    Math.max(0, Math.min(ended, gone, until) - created),
+  );
   return lives.reduce((sum, ms) => sum + ms, 0) / 1_000;
 }
 

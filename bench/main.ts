@@ -20,6 +20,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   fleet: async () => (await import('./fleet.ts')).fleet,
   handlers: async () => (await import('./handlers.ts')).handlers,
   hostile: async () => (await import('./hostile.ts')).hostile,
+  jobs: async () => (await import('./jobs.ts')).jobs,
   latency: async () => (await import('./latency.ts')).latency,
   memory: async () => (await import('./memory.ts')).memory,
   partitions: async () => (await import('./partitions.ts')).partitions,

@@ -1,30 +1,54 @@
-/** KEDA's own code for external scalers, as the client of a service: see test/kube/keda/main.go. */
+/** KEDA's own code, compiled without what needs the client libraries of everything that KEDA scales by: see test/kube/keda. */
 import { execFile, spawn } from 'node:child_process';
-import { chmod, copyFile, cp, mkdtempDisposable } from 'node:fs/promises';
+import { chmod, copyFile, cp, mkdtempDisposable, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { prepareGo } from './go.ts';
 
 const FOLDER = join(import.meta.dirname, '../kube/keda');
 const MODULE = 'github.com/kedacore/keda/v2';
-/** The rest of the package has the client libraries of everything else that KEDA scales by: gigabytes. */
-const FILES = ['scaler.go', 'external_scaler.go'];
+/** Of KEDA's packages; the rest of these needs gigabytes of clients. By the folder here that takes them. */
+const FILES = {
+  scalers: ['pkg/scalers/scaler.go', 'pkg/scalers/external_scaler.go', 'pkg/scalers/redis_scaler.go'],
+  executor: ['pkg/scaling/executor/scale_executor.go', 'pkg/scaling/executor/scale_jobs.go'],
+};
 
-/** Compiles it, unless it is there, and returns the program. */
-export async function prepareKeda(): Promise<string> {
-  const run = promisify(execFile);
+const run = promisify(execFile);
+
+/** The folder of KEDA's module. */
+async function kedaFolder(): Promise<string> {
   const { stdout } = await run('go', ['mod', 'download', '-json', MODULE], { cwd: FOLDER });
-  const { Dir } = JSON.parse(stdout) as { Dir: string };
+  return (JSON.parse(stdout) as { Dir: string }).Dir;
+}
+
+/** A file of KEDA's repository. */
+export async function readKedaFile(path: string): Promise<string> {
+  return readFile(join(await kedaFolder(), path), 'utf8');
+}
+
+/** Compiles the client of an external scaler, unless it is there, and returns the program. */
+export function prepareKeda(): Promise<string> {
+  return prepare('.');
+}
+
+/** The same of the program that creates the Jobs of a ScaledJob. */
+export function prepareKedaJobs(): Promise<string> {
+  return prepare('./jobs');
+}
+
+async function prepare(program: string): Promise<string> {
+  const keda = await kedaFolder();
   await using folder = await mkdtempDisposable(join(tmpdir(), 'millrace-keda-'));
   await cp(FOLDER, folder.path, { recursive: true });
-  for (const file of FILES) {
-    const copy = join(folder.path, 'scalers', file);
-    await copyFile(join(Dir, 'pkg/scalers', file), copy);
-    await chmod(copy, 0o644);
-  }
-  return await prepareGo(folder.path);
+  for (const [into, files] of Object.entries(FILES))
+    for (const file of files) {
+      const copy = join(folder.path, into, basename(file));
+      await copyFile(join(keda, file), copy);
+      await chmod(copy, 0o644);
+    }
+  return await prepareGo(folder.path, program);
 }
 
 export interface KedaTrigger {

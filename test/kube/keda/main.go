@@ -1,8 +1,8 @@
 // KEDA's own code for an external-push trigger, as its operator runs it: one scaler, made from the JSON in the first argument. It
 // prints a line of JSON for each push, and one for each line of standard input: "spec", or "metrics NAME".
 //
-// The package scalers is not here: the test takes its two files for external scalers out of KEDA's module. The whole of it has the
-// client libraries of every other scaler, too.
+// The package scalers is not here: its files for external scalers are taken out of KEDA's module (test/support/keda.ts). The whole of it has
+// the client libraries of every other scaler, too.
 package main
 
 import (
