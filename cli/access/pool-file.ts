@@ -4,6 +4,7 @@ import { parseAllDocuments } from 'yaml';
 import type { WorkerPoolSpecInput } from '../../kube/defaults.ts';
 import { KIND } from '../../kube/workerpool.ts';
 import { UsageError } from '../../runtime/program.ts';
+import { checkShape } from './pool-shape.ts';
 
 /** The spec of the one WorkerPool in a YAML file. Throws `UsageError` if it cannot be read, or contains none or several. */
 export async function readPool(path: string): Promise<Partial<WorkerPoolSpecInput>> {
@@ -16,7 +17,7 @@ export async function readPool(path: string): Promise<Partial<WorkerPoolSpecInpu
   return parsePool(text, path);
 }
 
-/** `readPool` for the text of a file; `name` is for messages. */
+/** `readPool` for the text of a file; `name` is for messages. Throws `UsageError` for a field of another type, too. */
 export function parsePool(text: string, name: string): Partial<WorkerPoolSpecInput> {
   // kubectl knows merge keys, which YAML 1.2 has not
   const documents = parseAllDocuments(text, { merge: true });
@@ -33,6 +34,7 @@ export function parsePool(text: string, name: string): Partial<WorkerPoolSpecInp
       `${name} holds ${pools.length === 0 ? 'no' : pools.length} ${KIND}${pools.length > 1 ? 's' : ''}: give a file with one`,
     );
   if (!isObject(spec)) throw new UsageError(`the ${KIND} in ${name} has no spec`);
+  checkShape(spec);
   return spec;
 }
 

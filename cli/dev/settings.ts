@@ -3,6 +3,7 @@
  * defaults are a laptop's rather than a cluster's: as many replicas as there are cores, and a window of 10 s (but with
  * `--target-wait`, where the pool learns what is worth keeping).
  */
+import { cronTimesOf } from '../../controller/decide/cron.ts';
 import { policyOf } from '../../controller/decide/policy.ts';
 import type { Policy } from '../../controller/decide/decision.ts';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
@@ -115,6 +116,7 @@ export function devSettings(
     );
   const { attempts, maxDeliveries, backoff } = spec.retry;
   try {
+    checkCrons(spec);
     const policy = policyOf(spec);
     if (policy.targetWaitMs !== undefined && policy.targetWaitMs < MIN_TARGET_MS)
       throw new UsageError(
@@ -152,6 +154,18 @@ export function devSettings(
     throw new UsageError(`the pool has a value that cannot be used: ${(error as Error).message}`, {
       cause: error,
     });
+  }
+}
+
+/** Throws `RangeError` for times that cannot be, or a name that two have. */
+function checkCrons({ crons = [] }: WorkerPoolSpec): void {
+  const at = new Map<string, number>();
+  for (const [i, { name, schedule, timeZone }] of crons.entries()) {
+    cronTimesOf(schedule, timeZone, `crons[${i}]`, 'schedule');
+    const other = at.get(name);
+    if (other !== undefined)
+      throw new RangeError(`crons[${other}] and crons[${i}] are both called ${name}: rename one of them`);
+    at.set(name, i);
   }
 }
 

@@ -10,6 +10,7 @@ import { parkedPodsOf } from '../../controller/act/parked/size.ts';
 import type { Policy } from '../../controller/decide/decision.ts';
 import { policyOf } from '../../controller/decide/policy.ts';
 import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
+import { RunAs } from '../../kube/workerpool.ts';
 import { parseQuantity } from '../../kube/quantity.ts';
 import { UsageError } from '../../runtime/program.ts';
 import type { Parking } from '../../simulate/autoscaler.ts';
@@ -56,6 +57,10 @@ export async function simulateCommand(flags: SimulateFlags): Promise<void> {
   if (trace.arrivals.length === 0)
     throw new UsageError('the trace has no tasks: give a longer --duration or a higher --rate');
   const pool = flags.pool ? await readPool(flags.pool) : undefined;
+  if (pool?.runAs === RunAs.Job)
+    throw new UsageError(
+      'the pool runs a Kubernetes Job for each task, and only workers are simulated: remove spec.runAs',
+    );
   const policy = policyFor(flags, pool);
   const parking = parkingFor(flags, pool);
   if (parking && parking.replicas > policy.maxReplicas)

@@ -66,6 +66,7 @@ describe('usage', () => {
     [['simulate', '--rate', 'many'], /a number greater than 0/],
     [['simulate', '--duration', '0s'], /the trace has no tasks/],
     [['simulate', '--parked', '3', '--max', '2'], /3 parked replicas are more than .* 2: lower --parked/],
+    [['simulate', '--pool', 'manifests/samples/jobs.yaml'], /only workers are simulated: remove spec.runAs/],
     [['dev'], /nothing to run tasks with/],
     [['dev', '--module', 'a.ts', '--command', 'cat'], /choose one/],
     [['dev', '--command', 'cat', '--min', '3', '--max', '2'], /at least 3 and at most 2/],

@@ -1,4 +1,6 @@
 /** What the command line prints and reads, apart from any process. */
+import { globSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { devSettings, type DevFlags } from '../../cli/dev/settings.ts';
 import { parsePool } from '../../cli/access/pool-file.ts';
@@ -159,5 +161,75 @@ describe('settings of dev', () => {
     ['a: [', /p\.yaml is not YAML/],
   ])('%j is refused in words', (text, message) => {
     expect(() => devSettings({}, parsePool(text, 'p.yaml'), 2)).toThrow(message);
+  });
+
+  const hourly = 'schedule: "0 * * * *"';
+  test.each([
+    ['maxReplica: 3', 'spec.maxReplica is no field of a pool: there it is one of queue, queues,'],
+    [
+      'scaling: { targetwait: 1s }',
+      'spec.scaling.targetwait is no field of a pool: there it is one of tasksPerReplica,',
+    ],
+    ['minReplicas: -1', 'spec.minReplicas is -1: it must be a whole number from 0'],
+    ['maxReplicas: "5"', 'spec.maxReplicas is "5": it must be a whole number from 1'],
+    ['minReplicas: 9, maxReplicas: 2', 'spec.minReplicas is 9, and spec.maxReplicas 2: lower the former'],
+    [
+      'scaling: { tasksPerReplica: x }',
+      'spec.scaling.tasksPerReplica is "x": it must be a whole number from 1',
+    ],
+    ['queue: 5', 'spec.queue is 5: it must be a text, in quotes'],
+    ['scaling: { targetWait: 10 }', 'spec.scaling.targetWait is 10: it must be a text'],
+    ['partitions: 0', 'spec.partitions is 0: it must be a whole number from 1'],
+    ['priorities: high', 'spec.priorities is "high": it must be a list'],
+    ['priorities: [high, urgent]', 'spec.priorities[1] is "urgent": it must be high or low'],
+    ['crons: 5', 'spec.crons is 5: it must be a list'],
+    [`crons: [{ ${hourly}, task: {} }]`, 'spec.crons[0].name is missing: it must be a name of small letters'],
+    [
+      `crons: [{ name: a b, ${hourly}, task: {} }]`,
+      'spec.crons[0].name is "a b": it must be a name of small letters',
+    ],
+    [`crons: [{ name: a, ${hourly} }]`, 'spec.crons[0].task is missing: it must be an object'],
+    [`crons: [{ name: a, ${hourly}, task: [1] }]`, 'spec.crons[0].task is [1]: it must be an object'],
+    [
+      `crons: [{ name: a, ${hourly}, task: {}, missed: None }]`,
+      'missed is "None": it must be Skip or Last or All',
+    ],
+    [
+      'crons: [{ name: a, schedule: 0 0 30 2 *, task: {} }]',
+      'crons[0].schedule is "0 0 30 2 *", a date that never',
+    ],
+    [
+      `crons: [{ name: a, ${hourly}, task: {} }, { name: a, ${hourly}, task: {} }]`,
+      'crons[0] and crons[1] are both called a: rename one of them',
+    ],
+  ])('what the API server would refuse, %s, is named', (spec, message) => {
+    expect(() => devSettings({}, parsePool(`kind: WorkerPool\nspec: { ${spec} }`, 'p.yaml'), 2)).toThrow(
+      message,
+    );
+  });
+
+  test('each field of the definition is known', async () => {
+    interface Schema {
+      readonly properties?: Readonly<Record<string, Schema>>;
+    }
+    const schema = JSON.parse(await readFile('manifests/workerpool.schema.json', 'utf8')) as Schema;
+    const { properties: spec = {} } = schema.properties?.['spec'] ?? {};
+    const within = (field: string): string[] =>
+      Object.keys(spec[field]?.properties ?? {}).map((name) => `${field}: { ${name}: null }`);
+    const closed = ['scaling', 'retry', 'results', 'deadLetters', 'tasks', 'parked', 'fallback'];
+    const all = [...Object.keys(spec).map((name) => `${name}: null`), ...closed.flatMap(within)];
+    for (const text of all)
+      expect(() => parsePool(`kind: WorkerPool\nspec: { ${text} }`, 'p.yaml')).not.toThrow();
+  });
+
+  test('the pools of the examples and samples are right', async () => {
+    const files = globSync(['examples/*/*.yaml', 'manifests/samples/*.yaml']);
+    expect(files.length).toBeGreaterThan(5);
+    for (const file of files) {
+      const all = (await readFile(file, 'utf8'))
+        .split(/^---$/m)
+        .filter((text) => /^kind: WorkerPool$/m.test(text));
+      for (const text of all) expect(() => parsePool(text, file)).not.toThrow();
+    }
   });
 });
