@@ -5,6 +5,7 @@
 import type { PartMark } from '../batch-mark.ts';
 import { deadHeader } from '../dead-letter-format.ts';
 import { slowBucket } from '../pool/slow-tasks.ts';
+import { PackedResults } from '../workers/packed-results.ts';
 import type { PartGroup, Settled, SpawnedTasks } from '../workers/turn.ts';
 import { shortId } from '../task.ts';
 import { hasExpired, type Finished } from './outcome.ts';
@@ -13,38 +14,66 @@ type Lists = {
   -readonly [K in 'results' | 'retries' | 'dead' | 'released' | 'cancelled']: Settled[K][number][];
 };
 
-/** The outcomes as a turn sends them. */
-export function settledOf(entries: readonly Finished[], worker: string): Settled {
+/** Outcomes on their way into the form in which a turn sends them. */
+export interface Settling {
+  /** Does so with those that were added since it was called last. */
+  prepare(): void;
+  /** All of them. */
+  settle(): Settled;
+}
+
+/** Of `entries`, to which more may be added. `stored`: results are in a hash on another server before the turn. */
+export function createSettling(entries: readonly Finished[], worker: string, stored = false): Settling {
   const lists: Lists = { results: [], retries: [], dead: [], released: [], cancelled: [] };
+  let packed: PackedResults | undefined;
+  let prepared = 0;
   let serviceMs = 0;
   let squaresMs2 = 0;
   const slow: number[] = [];
   const spawned: SpawnedTasks[] = [];
   const unbegun: string[] = [];
   let groups: PartGroups | undefined;
-  for (const entry of entries) {
-    const { kind } = entry.outcome;
-    if (entry.unbegun) unbegun.push(entry.delivery.receipt);
-    list(entry, worker, lists);
-    const added = entry.outcome.kind === 'result' && entry.outcome.spawned;
-    if (added) spawned.push({ result: lists.results.length - 1, tasks: added });
-    if (entry.batch)
-      (groups ??= createPartGroups()).add(entry.batch, kind, lists, added ? spawned.length - 1 : false);
-    if (kind === 'release' || kind === 'cancelled' || hasExpired(entry.outcome)) continue;
-    serviceMs += entry.serviceMs;
-    squaresMs2 += entry.serviceMs ** 2;
-    const bucket = slowBucket(entry.serviceMs);
-    if (bucket > 0) slow.push(bucket);
-  }
-  return {
-    ...lists,
-    serviceUs: serviceMs * 1_000,
-    squaresMs2,
-    ...(unbegun.length > 0 && { unbegun }),
-    ...(slow.length > 0 && { slow }),
-    ...(groups && { parts: groups.all() }),
-    ...(spawned.length > 0 && { spawned }),
+  const prepare = (): void => {
+    const from = lists.results.length;
+    for (; prepared < entries.length; prepared++) {
+      const entry = entries[prepared] as Finished;
+      const { kind } = entry.outcome;
+      if (entry.unbegun) unbegun.push(entry.delivery.receipt);
+      list(entry, worker, lists);
+      const added = entry.outcome.kind === 'result' && entry.outcome.spawned;
+      if (added) spawned.push({ result: lists.results.length - 1, tasks: added });
+      if (entry.batch)
+        (groups ??= createPartGroups()).add(entry.batch, kind, lists, added ? spawned.length - 1 : false);
+      if (kind === 'release' || kind === 'cancelled' || hasExpired(entry.outcome)) continue;
+      serviceMs += entry.serviceMs;
+      squaresMs2 += entry.serviceMs ** 2;
+      const bucket = slowBucket(entry.serviceMs);
+      if (bucket > 0) slow.push(bucket);
+    }
+    packed ??= new PackedResults(stored, lists.results.length);
+    packed.add(from === 0 ? lists.results : lists.results.slice(from));
   };
+  return {
+    prepare,
+    settle: () => {
+      prepare();
+      return {
+        ...lists,
+        ...(packed && { packed }),
+        serviceUs: serviceMs * 1_000,
+        squaresMs2,
+        ...(unbegun.length > 0 && { unbegun }),
+        ...(slow.length > 0 && { slow }),
+        ...(groups && { parts: groups.all() }),
+        ...(spawned.length > 0 && { spawned }),
+      };
+    },
+  };
+}
+
+/** The outcomes as a turn sends them. */
+export function settledOf(entries: readonly Finished[], worker: string, stored = false): Settled {
+  return createSettling(entries, worker, stored).settle();
 }
 
 interface PartGroups {

@@ -6,7 +6,7 @@
  * (https://github.com/msgpack/msgpack/blob/master/spec.md); numbers are whole and at least 0; `undefined` is left out of
  * objects.
  */
-export type Packable = string | Buffer | number | readonly Packable[] | PackableObject;
+export type Packable = string | Buffer | number | readonly Packable[] | PackedList | PackableObject;
 export interface PackableObject {
   readonly [field: string]: Packable | undefined;
 }
@@ -20,57 +20,58 @@ const SHORT_TEXT = 64;
  * moved as it grows.
  */
 export function pack(root: Packable, bytes = FIRST_BYTES): Buffer {
-  let buffer = Buffer.allocUnsafe(bytes);
-  let at = 0;
+  const packer = new Packer(bytes);
+  packer.any(root);
+  return packer.packed;
+}
 
-  function reserve(room: number): void {
-    if (at + room <= buffer.length) return;
-    const larger = Buffer.allocUnsafe(Math.max(2 * buffer.length, at + room));
-    buffer.copy(larger, 0, 0, at);
-    buffer = larger;
+/** An array that is packed before the request that it is a part of: then little is left to do when that is sent. */
+export class PackedList {
+  length = 0;
+  readonly #packer: Packer;
+
+  /** `bytes`: its expected size. */
+  constructor(bytes: number) {
+    this.#packer = new Packer(bytes);
   }
 
-  /** The header of a sized value: the size is in the first byte, in two more or in four more. */
-  function head(size: number, small: number, most: number, form16: number): void {
-    reserve(5);
-    if (size <= most) buffer[at++] = small | size;
-    else if (size < 0x1_0000) {
-      buffer[at++] = form16;
-      at = buffer.writeUInt16BE(size, at);
-    } else {
-      buffer[at++] = form16 + 1;
-      at = buffer.writeUInt32BE(size, at);
-    }
-  }
-  const rawHead = (size: number): void => head(size, 0xa0, 31, 0xda);
-
-  function text(value: string): void {
-    if (value.length <= SHORT_TEXT) {
-      reserve(value.length + 2);
-      const end = writeAscii(buffer, at, value);
-      if (end !== undefined) {
-        at = end;
-        return;
-      }
-    }
-    const size = Buffer.byteLength(value);
-    rawHead(size);
-    reserve(size);
-    at += buffer.write(value, at);
+  add(values: readonly Packable[]): void {
+    this.#packer.values(values);
+    this.length += values.length;
   }
 
-  function raw(value: Buffer): void {
-    rawHead(value.length);
-    reserve(value.length);
-    at += value.copy(buffer, at);
+  /** The values, without the header of the array. */
+  get packed(): Buffer {
+    return this.#packer.packed;
+  }
+}
+
+class Packer {
+  #buffer: Buffer;
+  #at = 0;
+
+  constructor(bytes: number) {
+    this.#buffer = Buffer.allocUnsafe(bytes);
+  }
+
+  get packed(): Buffer {
+    return this.#buffer.subarray(0, this.#at);
+  }
+
+  any(value: Packable): void {
+    if (typeof value === 'string') this.#text(value);
+    else if (typeof value === 'number') this.#number(value);
+    else if (Buffer.isBuffer(value)) this.#raw(value);
+    else if (Array.isArray(value)) this.#array(value as readonly Packable[]);
+    else if (value instanceof PackedList) this.#list(value);
+    else this.#object(value as PackableObject);
   }
 
   /** Most values are short texts: a loop over local variables, without a call for each of them. */
-  function array(values: readonly Packable[]): void {
-    head(values.length, 0x90, 15, 0xdc);
+  values(values: readonly Packable[]): void {
     for (let i = 0; i < values.length; i++) {
-      const into = buffer;
-      let to = at;
+      const into = this.#buffer;
+      let to = this.#at;
       for (; i < values.length; i++) {
         const value = values[i];
         if (typeof value !== 'string' || value.length > SHORT_TEXT || to + SHORT_TEXT + 2 > into.length)
@@ -79,45 +80,97 @@ export function pack(root: Packable, bytes = FIRST_BYTES): Buffer {
         if (end === undefined) break;
         to = end;
       }
-      at = to;
-      if (i < values.length) any(values[i] as Packable);
+      this.#at = to;
+      if (i < values.length) this.any(values[i] as Packable);
     }
   }
 
-  function number(value: number): void {
+  #reserve(room: number): void {
+    if (this.#at + room <= this.#buffer.length) return;
+    const larger = Buffer.allocUnsafe(Math.max(2 * this.#buffer.length, this.#at + room));
+    this.#buffer.copy(larger, 0, 0, this.#at);
+    this.#buffer = larger;
+  }
+
+  /** The header of a sized value: the size is in the first byte, in two more or in four more. */
+  #head(size: number, small: number, most: number, form16: number): void {
+    this.#reserve(5);
+    if (size <= most) this.#buffer[this.#at++] = small | size;
+    else if (size < 0x1_0000) {
+      this.#buffer[this.#at++] = form16;
+      this.#at = this.#buffer.writeUInt16BE(size, this.#at);
+    } else {
+      this.#buffer[this.#at++] = form16 + 1;
+      this.#at = this.#buffer.writeUInt32BE(size, this.#at);
+    }
+  }
+
+  #rawHead(size: number): void {
+    this.#head(size, 0xa0, 31, 0xda);
+  }
+
+  #text(value: string): void {
+    if (value.length <= SHORT_TEXT) {
+      this.#reserve(value.length + 2);
+      const end = writeAscii(this.#buffer, this.#at, value);
+      if (end !== undefined) {
+        this.#at = end;
+        return;
+      }
+    }
+    const size = Buffer.byteLength(value);
+    this.#rawHead(size);
+    this.#reserve(size);
+    this.#at += this.#buffer.write(value, this.#at);
+  }
+
+  #raw(value: Buffer): void {
+    this.#rawHead(value.length);
+    this.#bytes(value);
+  }
+
+  #bytes(value: Buffer): void {
+    this.#reserve(value.length);
+    this.#at += value.copy(this.#buffer, this.#at);
+  }
+
+  #arrayHead(length: number): void {
+    this.#head(length, 0x90, 15, 0xdc);
+  }
+
+  #array(values: readonly Packable[]): void {
+    this.#arrayHead(values.length);
+    this.values(values);
+  }
+
+  #list({ length, packed }: PackedList): void {
+    this.#arrayHead(length);
+    this.#bytes(packed);
+  }
+
+  #number(value: number): void {
     if (!Number.isSafeInteger(value) || value < 0)
       throw new RangeError(`${value} cannot be packed: give a whole number that is not negative`);
-    reserve(9);
-    if (value < 0x80) buffer[at++] = value;
+    this.#reserve(9);
+    if (value < 0x80) this.#buffer[this.#at++] = value;
     else if (value < 0x1_0000_0000) {
-      buffer[at++] = 0xce;
-      at = buffer.writeUInt32BE(value, at);
+      this.#buffer[this.#at++] = 0xce;
+      this.#at = this.#buffer.writeUInt32BE(value, this.#at);
     } else {
       // a double: what a number in Lua is anyway
-      buffer[at++] = 0xcb;
-      at = buffer.writeDoubleBE(value, at);
+      this.#buffer[this.#at++] = 0xcb;
+      this.#at = this.#buffer.writeDoubleBE(value, this.#at);
     }
   }
 
-  function object(value: PackableObject): void {
-    const fields = Object.entries(value).filter(([, field]) => field !== undefined);
-    head(fields.length, 0x80, 15, 0xde);
-    for (const [name, field] of fields) {
-      text(name);
-      any(field as Packable);
+  #object(value: PackableObject): void {
+    const names = Object.keys(value).filter((name) => value[name] !== undefined);
+    this.#head(names.length, 0x80, 15, 0xde);
+    for (const name of names) {
+      this.#text(name);
+      this.any(value[name] as Packable);
     }
   }
-
-  function any(value: Packable): void {
-    if (typeof value === 'string') text(value);
-    else if (typeof value === 'number') number(value);
-    else if (Buffer.isBuffer(value)) raw(value);
-    else if (Array.isArray(value)) array(value as readonly Packable[]);
-    else object(value as PackableObject);
-  }
-
-  any(root);
-  return buffer.subarray(0, at);
 }
 
 /**
@@ -140,8 +193,11 @@ function writeAscii(into: Buffer, at: number, value: string): number | undefined
   return to;
 }
 
-/** The texts in an array that `cmsgpack.pack` has made of them: views of `packed`, not copies. Throws for anything else. */
-export function unpackTexts(packed: Buffer): Buffer[] {
+/**
+ * Calls `each` with where each text of an array that `cmsgpack.pack` has made of them begins and ends, and returns their number. Throws for
+ * anything else.
+ */
+export function readTexts(packed: Buffer, each: (from: number, to: number) => void): number {
   const odd = (): never => {
     throw new Error('Redis replied something else than a packed array of texts');
   };
@@ -149,7 +205,6 @@ export function unpackTexts(packed: Buffer): Buffer[] {
   const wide = first === 0xdc ? 2 : first === 0xdd ? 4 : 0;
   if (wide === 0 && first >> 4 !== 0x9) odd();
   const count = wide > 0 ? wholeAt(packed, 1, wide) : first & 0xf;
-  const texts: Buffer[] = [];
   let at = 1 + wide;
   for (let i = 0; i < count; i++) {
     const head = packed[at++] ?? 0;
@@ -160,9 +215,9 @@ export function unpackTexts(packed: Buffer): Buffer[] {
       at += bytes;
     } else if (head >> 5 !== 0x5) odd();
     if (at + size > packed.length) odd();
-    texts.push(packed.subarray(at, (at += size)));
+    each(at, (at += size));
   }
-  return texts;
+  return count;
 }
 
 /** A number of so many bytes, the highest first. */

@@ -8,13 +8,13 @@ import type { Redis } from 'ioredis';
 import { partNumber, type PartMark } from '../batch-mark.ts';
 import type { QueueKeys } from '../keys.ts';
 import { noPast, parsePast, type Past } from './past.ts';
-import { pack, unpackTexts, type Packable, type PackableObject } from './pack.ts';
+import { pack, type PackableObject } from './pack.ts';
+import { PackedResults, shortened } from './packed-results.ts';
+import { PackedTasks } from './packed-tasks.ts';
 import { script } from '../scripts/scripts.ts';
 
-/** An id or a value of this size is an argument of its own: it is not copied, and the packed argument stays small. */
-const LONG = 4_096;
-/** What most results take, with receipt and id. */
-const RESULT_BYTES = 64;
+/** What a request takes beside its results, in most cases. */
+const REQUEST_BYTES = 1_024;
 
 export interface Settled {
   readonly results: readonly {
@@ -56,6 +56,8 @@ export interface Settled {
   readonly parts?: readonly PartGroup[];
   /** Tasks that are added with a result. */
   readonly spawned?: readonly SpawnedTasks[];
+  /** The results once more, if they were packed as they came. */
+  readonly packed?: PackedResults;
   /** Total service time of the settled tasks, µs. */
   readonly serviceUs: number;
   /** Sum of the squares of those service times, ms². */
@@ -108,6 +110,8 @@ export interface TurnRequest {
   readonly emptyInMs?: number;
   /** The reply has an empty text for each task that was taken: where the tasks are read otherwise. */
   readonly unseen?: boolean;
+  /** The reply may have tasks as `packed`. */
+  readonly mayPack?: boolean;
   readonly leaseMs: number;
   readonly state: string;
 }
@@ -131,6 +135,8 @@ export type TurnReply =
       readonly paused: boolean;
       readonly seen: number;
       readonly tasks: readonly Delivery[];
+      /** Instead of these, where that was allowed: they are many, and none of them has a past. */
+      readonly packed?: PackedTasks<Delivery>;
       /** Time until the next delayed task falls due, or this worker may try again what limits hold back, ms. */
       readonly dueInMs: number | undefined;
       /** 0 when no task is marked as cancelled, else a number that changes with every mark. */
@@ -153,7 +159,7 @@ export type TurnReply =
 
 /** Makes a turn. Rejects with Redis' error if it is refused as a whole: `STALE`, `WRONGTYPE`, `OOM`. */
 export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest): Promise<TurnReply> {
-  const { worker, epoch } = request;
+  const { worker, epoch, mayPack = false } = request;
   const reply = (await script(redis, 'turn')(
     keys.queue,
     keys.result,
@@ -180,8 +186,16 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
     keys.limits,
     ...turnArguments(request),
   )) as Reply;
-  return decodeReply(epoch, reply);
+  return decodeReply(epoch, reply, mayPack);
 }
+
+type Brought = Pick<Extract<TurnReply, { kind: 'held' }>, 'tasks' | 'packed'>;
+
+/** How many tasks a turn brought. */
+export const countBrought = ({ packed, tasks }: Brought): number => (packed ?? tasks).length;
+
+/** The tasks that a turn brought, packed or not. */
+export const tasksBrought = ({ packed, tasks }: Brought): readonly Delivery[] => packed?.deliveries ?? tasks;
 
 /** The reply of turn.lua, in the order of its head. */
 type Reply =
@@ -210,28 +224,30 @@ export function receiptPrefix(epoch: number): string {
 }
 
 /** `epoch` is part of the receipts. */
-function decodeReply(epoch: number, reply: Reply): TurnReply {
+function decodeReply(epoch: number, reply: Reply, mayPack: boolean): TurnReply {
   if (reply[0] === 0) return { kind: 'fenced' };
   const [, now, length, orders, first, taken, pastList, dueIn, marks, apart, madeAt, aside, form, ...seldom] =
     reply;
   const [limited = 0, reports = 0] = seldom;
-  const raws = Buffer.isBuffer(taken) ? unpackTexts(taken) : taken;
   const prefix = receiptPrefix(epoch);
   const pasts = new Map<number, Past>();
   for (let i = 0; i + 1 < pastList.length; i += 2)
     pasts.set(Number(pastList[i]), parsePast(String(pastList[i + 1])));
+  const deliver = (raw: Buffer, at: number): Delivery => ({
+    receipt: `${prefix}${first + at}`,
+    raw,
+    past: pasts.get(at + 1) ?? noPast,
+  });
+  const { packed, tasks } = brought(taken, deliver, mayPack && pasts.size === 0);
   return {
     kind: 'held',
     now,
     length: typeof length === 'number' ? length : length.toString(),
     drain: orders === 1,
     paused: orders === 2,
-    seen: first + raws.length - 1,
-    tasks: raws.map((raw, i) => ({
-      receipt: `${prefix}${first + i}`,
-      raw,
-      past: pasts.get(i + 1) ?? noPast,
-    })),
+    seen: first + (packed ?? tasks).length - 1,
+    tasks,
+    ...(packed && { packed }),
     dueInMs: dueIn < 0 ? undefined : dueIn,
     marks,
     apart: apart === 1,
@@ -242,6 +258,16 @@ function decodeReply(epoch: number, reply: Reply): TurnReply {
     ...(reports > 0 && { reports: true }),
     ...(limited === 3 && { heldReady: true }),
   };
+}
+
+function brought(
+  taken: readonly Buffer[] | Buffer,
+  deliver: (raw: Buffer, at: number) => Delivery,
+  mayPack: boolean,
+): Brought {
+  if (!Buffer.isBuffer(taken)) return { tasks: taken.map(deliver) };
+  const packed = new PackedTasks(taken, deliver);
+  return mayPack ? { packed, tasks: [] } : { tasks: packed.deliveries };
 }
 
 /** The arguments of turn.lua. */
@@ -264,18 +290,12 @@ function turnArguments({
   stored = false,
   resultName,
 }: TurnRequest): (string | Buffer)[] {
-  const long: (string | Buffer)[] = [];
-  // the packed argument is the first, so that the first long one is the second
-  const bytes = (value: string | Buffer): string | Buffer | number =>
-    value.length < LONG ? value : long.push(value) + 1;
-  const receipts: string[] = [];
-  const results: Packable[] = [];
-  const keys: PackableObject[] = [];
-  for (const { receipt, id, value, unique } of settled.results) {
-    receipts.push(receipt);
-    results.push(bytes(id), stored ? '' : bytes(value));
-    if (unique !== undefined) keys.push({ receipt, id: bytes(id), key: unique });
-  }
+  const packed = packedResults(settled, stored);
+  const { receipts, results } = packed;
+  // a request may be sent again
+  const long = [...packed.long];
+  const bytes = (value: string | Buffer): string | Buffer | number => shortened(value, long);
+  const keys = packed.unique.map(({ receipt, id, key }) => ({ receipt, id: bytes(id), key }));
   // packing leaves out what is undefined, so what a turn has none of costs neither side anything
   const request = {
     worker,
@@ -339,7 +359,14 @@ function turnArguments({
     })),
     resultName: settled.parts ? resultName : undefined,
   };
-  return [pack(request, 1_024 + RESULT_BYTES * receipts.length), ...long];
+  return [pack(request, REQUEST_BYTES + packed.bytes), ...long];
+}
+
+function packedResults({ packed, results }: Settled, stored: boolean): PackedResults {
+  if (packed?.stored === stored) return packed;
+  const now = new PackedResults(stored, results.length);
+  now.add(results);
+  return now;
 }
 
 function packedGroup(

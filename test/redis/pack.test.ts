@@ -1,7 +1,9 @@
 /** What pack.ts writes, read by the server that it is for. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import { pack, unpackTexts, type Packable } from '../../queue/workers/pack.ts';
+import { pack, PackedList, type Packable } from '../../queue/workers/pack.ts';
+import { PackedTasks } from '../../queue/workers/packed-tasks.ts';
+import { noPast } from '../../queue/workers/past.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 
 let server: RedisServer;
@@ -15,6 +17,16 @@ afterAll(() => server[Symbol.asyncDispose]());
 /** What Lua finds in it: an expression about `it`. */
 async function inLua(expression: string, value: Packable): Promise<unknown> {
   return redis.callBuffer('EVAL', `local it = cmsgpack.unpack(ARGV[1]) return ${expression}`, 0, pack(value));
+}
+
+/** The texts of an array that the server has packed. */
+function textsIn(reply: unknown): Buffer[] {
+  const tasks = new PackedTasks(reply as Buffer, (raw, at) => ({ receipt: String(at), raw, past: noPast }));
+  const { deliveries } = tasks;
+  expect(tasks.length).toBe(deliveries.length);
+  expect(tasks.bytes).toBe(deliveries.reduce((sum, { raw }) => sum + raw.length, 0));
+  expect(deliveries.every(({ receipt }, i) => receipt === String(i))).toBe(true);
+  return deliveries.map(({ raw }) => raw);
 }
 
 const sizes = [0, 1, 31, 32, 64, 65, 255, 256, 4_095, 4_096, 65_535, 65_536, 1_048_577];
@@ -43,6 +55,19 @@ test.each([0, 1, 15, 16, 65_535, 65_536])('an array of %i', async (length) => {
   expect(await inLua('{#it, it[#it]}', array)).toEqual(length === 0 ? [0] : [length, (length - 1) % 100]);
 });
 
+test.each([0, 1, 15, 16, 65_535, 65_536])('an array of %i values that came in two parts', async (length) => {
+  const values = Array.from(
+    { length },
+    (_, i) => [i % 100, `text ${i}`, Buffer.from([i & 0xff])][i % 3] ?? 0,
+  );
+  const list = new PackedList(0);
+  list.add(values.slice(0, length >> 1));
+  list.add(values.slice(length >> 1));
+  expect(list.length).toBe(length);
+  expect(pack(list)).toEqual(pack(values));
+  expect(pack({ list, after: 'it' })).toEqual(pack({ list: values, after: 'it' }));
+});
+
 test('objects in arrays in objects; undefined values are left out', async () => {
   const many = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`field ${i}`, i]));
   const value = { name: 'a', missing: undefined, list: [{ id: 'b' }, { id: Buffer.from('c') }], many };
@@ -60,15 +85,13 @@ test.each([0, 1, 15, 16, 65_535, 65_536])('an array of %i texts, packed by the s
     0,
     length,
   );
-  const texts = unpackTexts(reply as Buffer).map(String);
-  expect(texts).toEqual(Array.from({ length }, (_, i) => `text ${i + 1}`));
+  expect(textsIn(reply).map(String)).toEqual(Array.from({ length }, (_, i) => `text ${i + 1}`));
 });
 
 test('texts of any bytes and sizes, packed by the server', async () => {
   const all = sizes.map((size) => Buffer.from(Uint8Array.from({ length: size }, (_, i) => (i * 7) & 0xff)));
   const reply = await redis.callBuffer('EVAL', 'return cmsgpack.pack(ARGV)', 0, ...all);
-  const texts = unpackTexts(reply as Buffer);
-  expect(texts.map((text, i) => text.equals(all[i] as Buffer))).toEqual(all.map(() => true));
+  expect(textsIn(reply).map((text, i) => text.equals(all[i] as Buffer))).toEqual(all.map(() => true));
 });
 
 test.each([
@@ -79,5 +102,5 @@ test.each([
   ['a size that is cut off', [0x91, 0xda, 0x01]],
   ['fewer texts than announced', [0xdd, 0xff, 0xff, 0xff, 0xff, 0xa0]],
 ])('%s is refused', (_, bytes) => {
-  expect(() => unpackTexts(Buffer.from(bytes))).toThrow('something else than a packed array');
+  expect(() => textsIn(Buffer.from(bytes))).toThrow('something else than a packed array');
 });

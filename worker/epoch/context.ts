@@ -113,7 +113,7 @@ const MAX_DEFERRED = 8;
 export function createContext(epoch: number, options: EpochOptions): EpochContext {
   const { redis, keys, worker, slots, log, metrics, stopping, hurry } = options;
   const wakeup = createWakeup();
-  const batch = createBatch();
+  const batch = createBatch(worker, options.results !== undefined);
   const pace = createPace();
   const parts = createParts(() => Math.max(MAX_DEFERRED, slots.total));
   const progress = createProgressOutbox({ redis, keys, worker, epoch });

@@ -49,7 +49,7 @@ export async function runEpoch(epoch: number, options: EpochOptions): Promise<'l
 
 /** Makes a turn whenever one is due, starts tasks beside it, and sleeps until something happens. */
 async function loop(context: EpochContext, turns: TurnMaker): Promise<'left' | 'fenced'> {
-  const { options, wakeup, tasks, idle, rest } = context;
+  const { options, wakeup, tasks, batch, idle, rest } = context;
   const { stopping, hurry } = options;
   const reapOthers = createReaper(options);
   for (;;) {
@@ -62,8 +62,9 @@ async function loop(context: EpochContext, turns: TurnMaker): Promise<'left' | '
     const now = performance.now();
     if (dueIn(context, now) === 0) {
       const turned = turns.make();
-      // what is held runs while Redis settles what finished and makes more ready
+      // what is held runs while Redis settles what finished and makes more ready, and what ends is packed for the next turn
       tasks.fill();
+      batch.prepare();
       if (!(await turned)) return hurry.aborted ? 'left' : 'fenced';
       continue;
     }

@@ -3,10 +3,10 @@
  * run on meanwhile.
  */
 import { deliverReports } from '../../queue/workers/batch-reports.ts';
-import type { TurnRequest } from '../../queue/workers/turn.ts';
+import { countBrought, type TurnRequest } from '../../queue/workers/turn.ts';
 import { isRelease } from '../turn/batch.ts';
 import { createReplicationWait } from '../turn/replication.ts';
-import { wholePart } from '../turn/refused-outcomes.ts';
+import { takenPart, type OutcomePart } from '../turn/refused-outcomes.ts';
 import { turnRefusalOf } from '../turn/refusal.ts';
 import { createTurnSender } from '../turn/send-turn.ts';
 import { createCancelCheck } from './tasks/cancel.ts';
@@ -36,7 +36,7 @@ type Request = Omit<TurnRequest, 'settled' | 'form' | 'state'> & {
 /** A turn that is about to be sent. */
 interface Plan {
   readonly request: Request;
-  readonly part: ReturnType<typeof wholePart>;
+  readonly part: OutcomePart;
   readonly settling: number;
   /** Queues above go first. */
   readonly after: boolean;
@@ -76,10 +76,10 @@ export function createTurnMaker(context: EpochContext): TurnMaker {
       const reply = withoutSeen(before, answer);
       apply(context, plan, { reply, sentAt, tookMs });
       const marked = await cancels.marked(reply, () => tasks.deliveries);
-      tasks.add(reply.tasks, context.state.answeredAt);
+      tasks.add(reply.packed ?? reply.tasks, context.state.answeredAt);
       context.state = added(context.state);
       if (marked?.size) tasks.cancel(marked);
-      notifySlots(context, { ...plan, hoped: plan.hoped && reply.tasks.length === 0 }, before);
+      notifySlots(context, { ...plan, hoped: plan.hoped && countBrought(reply) === 0 }, before);
       return true;
     },
     [Symbol.dispose]: () => sender[Symbol.dispose](),
@@ -96,11 +96,11 @@ function planTurn(context: EpochContext): Plan {
   const { held, heldBytes } = tasks;
   const room = { mode, after, full: parts.full, usableSlots, target, holding, held, heldBytes };
   const want = wantedTasks(room);
-  const part = parts.next(performance.now()) ?? wholePart(batch.take());
+  const part = parts.next(performance.now()) ?? takenPart(batch.take());
   const settling = part.entries.length;
   const together = slots.mayTakeSuspects(lane) ? target : 0;
   const hoped = want > 0 && lane.wantsWork;
-  const releasing = part.entries.some(isRelease);
+  const releasing = part.settled ? part.settled.released.length > 0 : part.entries.some(isRelease);
   const state = sending(context.state, { want, settling, releasing, suspects: lane.suspects });
   context.state = state;
   const { report } = context;
@@ -116,6 +116,7 @@ function planTurn(context: EpochContext): Plan {
     elsewhere: Math.max(slots.beside(lane), state.company === 'none' ? 0 : 1),
     together,
     emptyInMs: slots.emptyInMs,
+    mayPack: true,
     leaseMs,
     state: report,
   };
@@ -130,7 +131,7 @@ function apply(
 ): void {
   const { keys, slots, keeper, health, log, metrics } = context.options;
   const refusalBefore = context.state.orders.refusal;
-  const taken = answer.reply.tasks.length;
+  const taken = countBrought(answer.reply);
   const { holding } = slots;
   context.state = next(context.state, {
     ...answer,

@@ -12,7 +12,7 @@
  * Only `taking` takes tasks. What was taken before is begun in the other modes of the first line but `paused`; while paused,
  * draining or leaving it goes back to the queue.
  */
-import type { TurnReply } from '../../queue/workers/turn.ts';
+import { countBrought, tasksBrought, type TurnReply } from '../../queue/workers/turn.ts';
 
 export type EpochMode = 'taking' | 'apart' | 'limited' | 'refused' | 'paused' | 'draining' | 'leaving';
 
@@ -193,12 +193,14 @@ export function adopted(
 }
 
 /** Leaves out the tasks that came by the idle wait since the turn was sent, which returned them once more. */
-export function withoutSeen<Reply extends Pick<AnsweredTurn['reply'], 'tasks' | 'seen'>>(
+export function withoutSeen<Reply extends Pick<AnsweredTurn['reply'], 'tasks' | 'packed' | 'seen'>>(
   { seen }: Pick<EpochState, 'seen'>,
   reply: Reply,
-): Reply {
-  const known = seen - (reply.seen - reply.tasks.length);
-  return known > 0 ? { ...reply, tasks: reply.tasks.slice(known) } : reply;
+): Omit<Reply, 'packed'> & Pick<AnsweredTurn['reply'], 'packed'> {
+  const known = seen - (reply.seen - countBrought(reply));
+  if (known <= 0) return reply;
+  const { packed: _packed, ...rest } = reply;
+  return { ...rest, tasks: tasksBrought(reply).slice(known) };
 }
 
 /** A turn that was answered. */
@@ -226,13 +228,14 @@ export interface AnsweredTurn {
 export function next(before: EpochState, turn: AnsweredTurn): EpochState {
   const { reply, sentAt, tookMs, answeredAt } = turn;
   const { drain, paused, apart, limits } = reply;
+  const taken = countBrought(reply);
   const heldReady = reply.heldReady === true;
   const backlog = heldReady || (typeof reply.length === 'number' && reply.length > 0);
   const drainEnded = before.orders.drain && !drain;
   const closed = paused || apart || limits === 'closed';
   const more = backlog && (turn.mayTake || drainEnded) && !closed;
   const idle =
-    reply.tasks.length + reply.aside + turn.settling === 0 &&
+    taken + reply.aside + turn.settling === 0 &&
     reply.length === 0 &&
     !heldReady &&
     !drain &&
@@ -245,7 +248,7 @@ export function next(before: EpochState, turn: AnsweredTurn): EpochState {
     seen: Math.max(before.seen, reply.seen),
     madeAt: reply.madeAt,
     // outcomes that were refused as a whole are still to be settled
-    holds: before.holds + reply.tasks.length - (reply.form === 0 ? turn.settling : 0),
+    holds: before.holds + taken - (reply.form === 0 ? turn.settling : 0),
     orders: {
       drain,
       paused,

@@ -1,10 +1,17 @@
 /**
- * Collects outcomes until the next turn. A batch that was sent and not answered yet is kept by its turn, which repeats it; no
- * outcome is ever in two batches.
+ * Collects outcomes until the next turn. A batch that was sent and not answered yet is kept by its
+ * turn, which repeats it; no outcome is ever in two batches.
  */
 import { saidOf } from '../../queue/outcomes/not-run.ts';
-import type { Delivery } from '../../queue/workers/turn.ts';
+import type { Delivery, Settled } from '../../queue/workers/turn.ts';
 import type { Finished } from '../../queue/outcomes/outcome.ts';
+import { createSettling, type Settling } from '../../queue/outcomes/settled.ts';
+
+export interface TakenOutcomes {
+  readonly entries: readonly Finished[];
+  /** The same, as a turn sends them. */
+  readonly settled: Settled;
+}
 
 export interface OutcomeBatch {
   readonly size: number;
@@ -17,12 +24,16 @@ export interface OutcomeBatch {
   cancel(delivery: Delivery, id: string | Buffer, now: number): void;
   /** Of tasks that were never begun. */
   release(deliveries: readonly Delivery[], now: number): void;
-  /** Removes and returns the oldest outcomes, as many as cost Redis a few ms in one turn; the rest waits for the next one. */
-  take(): readonly Finished[];
+  /** Does what takes time for the next turn, for which Redis would wait later. */
+  prepare(): void;
+  /** Removes and returns the oldest outcomes, as many as cost Redis a few ms in one turn; the others wait for the next one. */
+  take(): TakenOutcomes;
 }
 
 /** Maximum cost of the outcomes of one turn, which blocks Redis, in results. */
 const TURN_COST = 1_000;
+/** So many outcomes are prepared ahead of their turn. */
+const MANY = 32;
 /** Cost of an outcome to Redis, in results. */
 const COST: { readonly [K in Finished['outcome']['kind']]: number } = {
   result: 1,
@@ -34,19 +45,51 @@ const COST: { readonly [K in Finished['outcome']['kind']]: number } = {
 
 export const isRelease = ({ outcome }: Finished): boolean => outcome.kind === 'release';
 
-export function createBatch(): OutcomeBatch {
-  let entries: Finished[] = [];
-  let since: number | undefined;
+/** What goes with one turn. */
+interface Share {
+  readonly entries: Finished[];
+  readonly settling: Settling;
+  cost: number;
+  releases: number;
+}
+
+/** `stored`: results are in a hash on another server before the turn. */
+export function createBatch(worker: string, stored = false): OutcomeBatch {
+  let size = 0;
   let releases = 0;
+  let since: number | undefined;
+  const newShare = (): Share => {
+    const entries: Finished[] = [];
+    return { entries, settling: createSettling(entries, worker, stored), cost: 0, releases: 0 };
+  };
+  /** Of the next turn. */
+  let next = newShare();
+  /** Of those after it. */
+  const later: Share[] = [];
+  const shareFor = (cost: number): Share => {
+    const last = later.at(-1) ?? next;
+    // the first one goes, whatever it costs
+    if (last.cost + cost <= TURN_COST || last.entries.length === 0) return last;
+    const share = newShare();
+    later.push(share);
+    return share;
+  };
   const add = (finished: Finished, now: number): void => {
-    entries.push(finished);
-    if (isRelease(finished)) releases++;
+    const cost = costOf(finished);
+    const share = shareFor(cost);
+    share.entries.push(finished);
+    share.cost += cost;
+    size++;
+    if (isRelease(finished)) {
+      share.releases++;
+      releases++;
+    }
     since ??= now;
   };
   const notRun = { serviceMs: 0, unbegun: true } as const;
   return {
     get size() {
-      return entries.length;
+      return size;
     },
     get releases() {
       return releases;
@@ -68,15 +111,16 @@ export function createBatch(): OutcomeBatch {
           now,
         );
     },
+    prepare: () => {
+      if (next.entries.length >= MANY) next.settling.prepare();
+    },
     take: () => {
-      let cost = 0;
-      // the first one goes, whatever it costs
-      const over = entries.findIndex((entry, i) => (cost += costOf(entry)) > TURN_COST && i > 0);
-      const taken = over === -1 ? entries : entries.slice(0, over);
-      entries = over === -1 ? [] : entries.slice(over);
-      releases = entries.length === 0 ? 0 : entries.filter(isRelease).length;
-      if (entries.length === 0) since = undefined;
-      return taken;
+      const { entries, settling, releases: released } = next;
+      next = later.shift() ?? newShare();
+      size -= entries.length;
+      releases -= released;
+      if (size === 0) since = undefined;
+      return { entries, settled: settling.settle() };
     },
   };
 }

@@ -13,10 +13,14 @@
  * as it can, because most servers recover, and the task need not run twice.
  */
 import type { Finished } from '../../queue/outcomes/outcome.ts';
+import type { Settled } from '../../queue/workers/turn.ts';
+import type { TakenOutcomes } from './batch.ts';
 import type { TurnRefusal } from './refusal.ts';
 
 export interface OutcomePart {
   readonly entries: readonly Finished[];
+  /** The same, as a turn sends them, if they are in that form already. */
+  readonly settled?: Settled;
   /** By performance.now(). */
   readonly due: number;
   /** How often it was refused in this form. */
@@ -64,6 +68,10 @@ const FULL_BYTES = 64 << 20;
 
 export function wholePart(entries: readonly Finished[], due = 0, apart = false): OutcomePart {
   return { entries, due, refusals: 0, apart, stage: 'whole', deferred: false, awaitingServer: false };
+}
+
+export function takenPart({ entries, settled }: TakenOutcomes): OutcomePart {
+  return { ...wholePart(entries), settled };
 }
 
 /** `most`: how many outcomes may be deferred while the worker goes on. */

@@ -132,7 +132,8 @@ export function createTurnSender(options: TurnSenderOptions): TurnSender {
 
   return {
     send: async (about, part) => {
-      const request = { ...about, settled: settledOf(part.entries, about.worker), form: 0 };
+      const { entries, settled = settledOf(entries, about.worker, elsewhere !== undefined) } = part;
+      const request = { ...about, settled, form: 0 };
       const answer = await attempt(request, part);
       if (answer !== undefined && 'reason' in answer) return await sendWithout(request, part, answer);
       if (answer?.kind === 'held' && part.deferred) parts.recovered(performance.now());

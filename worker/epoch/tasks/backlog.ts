@@ -1,4 +1,9 @@
-/** The tasks that were taken and not begun, in the order in which they were taken. */
+/**
+ * The tasks that were taken and not begun, in the order in which they were taken. Those of a reply in one text stay packed until the first of
+ * them is needed: by then the next turn is on its way, and Redis need not wait for it.
+ */
+import { PackedTasks } from '../../../queue/workers/packed-tasks.ts';
+import { noPast, type Past } from '../../../queue/workers/past.ts';
 import type { Delivery } from '../../../queue/workers/turn.ts';
 
 export interface Backlog {
@@ -6,11 +11,11 @@ export interface Backlog {
   /** Of all of them. */
   readonly bytes: number;
   readonly deliveries: readonly Delivery[];
-  /** The one that begins next. */
-  readonly next: Delivery | undefined;
+  /** The past of the one that begins next. */
+  readonly nextPast: Past | undefined;
   /** When the next one was taken, by the clock of `add`. */
   readonly since: number | undefined;
-  add(deliveries: readonly Delivery[], now: number): void;
+  add(deliveries: readonly Delivery[] | PackedTasks<Delivery>, now: number): void;
   /** Removes the next one and returns it. */
   take(): Delivery | undefined;
   /** Removes those for which `matches` is true, and returns them. */
@@ -26,10 +31,27 @@ export function createBacklog(): Backlog {
   let times: number[] = [];
   let first = 0;
   let bytes = 0;
-  const waiting = (): Delivery[] => held.slice(first) as Delivery[];
+  /** Behind all others. */
+  let packed: { readonly tasks: PackedTasks<Delivery>; readonly since: number } | undefined;
+  const hold = (deliveries: readonly Delivery[], since: number): void => {
+    for (const delivery of deliveries) {
+      held.push(delivery);
+      times.push(since);
+    }
+  };
+  const unpack = (): void => {
+    if (!packed) return;
+    const { tasks, since } = packed;
+    packed = undefined;
+    hold(tasks.deliveries, since);
+  };
+  const waiting = (): Delivery[] => {
+    unpack();
+    return held.slice(first) as Delivery[];
+  };
   return {
     get length() {
-      return held.length - first;
+      return held.length - first + (packed?.tasks.length ?? 0);
     },
     get bytes() {
       return bytes;
@@ -37,20 +59,24 @@ export function createBacklog(): Backlog {
     get deliveries() {
       return waiting();
     },
-    get next() {
-      return held[first];
+    get nextPast() {
+      return held[first]?.past ?? (packed && noPast);
     },
     get since() {
-      return times[first];
+      return times[first] ?? packed?.since;
     },
-    add: (deliveries, now) => {
-      for (const delivery of deliveries) {
-        held.push(delivery);
-        times.push(now);
-        bytes += delivery.raw.length;
+    add: (tasks, now) => {
+      unpack();
+      if (tasks instanceof PackedTasks) {
+        packed = { tasks, since: now };
+        bytes += tasks.bytes;
+      } else {
+        hold(tasks, now);
+        for (const { raw } of tasks) bytes += raw.length;
       }
     },
     take: () => {
+      if (first === held.length) unpack();
       const delivery = held[first];
       if (!delivery) return undefined;
       held[first++] = undefined;

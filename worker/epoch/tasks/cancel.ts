@@ -8,7 +8,7 @@ import type { Redis } from 'ioredis';
 import { replyCode } from '../../../queue/connection/reply-code.ts';
 import { areCancelled, readCancelMarks } from '../../../queue/cancel.ts';
 import type { QueueKeys } from '../../../queue/keys.ts';
-import type { Delivery, TurnReply } from '../../../queue/workers/turn.ts';
+import { tasksBrought, type Delivery, type TurnReply } from '../../../queue/workers/turn.ts';
 import { batchCancelMark, batchIdOf } from '../../../queue/batch-mark.ts';
 import { taskHead } from '../../../queue/task.ts';
 
@@ -40,11 +40,13 @@ export function createCancelCheck(
   let known = 0;
   let read: ReadonlySet<string> | 'too many' | undefined;
   return {
-    marked: ({ marks, tasks }, before) => {
+    marked: (reply, before) => {
+      const { marks } = reply;
       const fresh = marks !== known;
       known = marks;
       if (fresh) read = undefined;
       if (marks === 0) return undefined;
+      const tasks = tasksBrought(reply);
       const deliveries = fresh ? [...before(), ...tasks] : tasks;
       if (deliveries.length === 0) return undefined;
       if (read === undefined) return readAll().then(() => lookUp(matching(deliveries)));

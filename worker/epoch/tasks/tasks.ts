@@ -10,6 +10,8 @@
  */
 import { TaskCancelled } from '../../../queue/cancel.ts';
 import { shortId } from '../../../queue/task.ts';
+import type { PackedTasks } from '../../../queue/workers/packed-tasks.ts';
+import type { Past } from '../../../queue/workers/past.ts';
 import type { Delivery } from '../../../queue/workers/turn.ts';
 import type { Logger } from '../../../runtime/log.ts';
 import { LogEvent } from '../../../runtime/log-event.ts';
@@ -58,7 +60,7 @@ export interface Tasks {
    * already takes as long again.
    */
   emptyInMs(now: number): number;
-  add(deliveries: readonly Delivery[], now: number): void;
+  add(deliveries: readonly Delivery[] | PackedTasks<Delivery>, now: number): void;
   /** Begins what waits, as far as there are slots. */
   fill(): void;
   /** Puts what was not begun into the batch, to go back to the queue. */
@@ -94,7 +96,7 @@ export function createTasks(options: TasksOptions): Tasks {
     const began = performance.now();
     let ended = false;
     while (slots.free > 0) {
-      if (isSuspect(held.next) && slots.usable - slots.free > running.size) break;
+      if (isSuspect(held.nextPast) && slots.usable - slots.free > running.size) break;
       const delivery = held.take();
       if (!delivery) break;
       if (running.begin(delivery)) ended = true;
@@ -130,10 +132,10 @@ export function createTasks(options: TasksOptions): Tasks {
       return held.bytes;
     },
     get runsSuspects() {
-      return isSuspect(running.oldest?.delivery);
+      return isSuspect(running.oldest?.delivery.past);
     },
     get holdsSuspects() {
-      return isSuspect(held.next);
+      return isSuspect(held.nextPast);
     },
     get waitsSince() {
       return held.since;
@@ -176,8 +178,8 @@ export function createTasks(options: TasksOptions): Tasks {
   };
 }
 
-function isSuspect(delivery: Delivery | undefined): boolean {
-  return (delivery?.past.deliveries ?? 0) > 0;
+function isSuspect(past: Past | undefined): boolean {
+  return (past?.deliveries ?? 0) > 0;
 }
 
 interface Load {
