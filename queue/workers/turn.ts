@@ -191,12 +191,6 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
 
 type Brought = Pick<Extract<TurnReply, { kind: 'held' }>, 'tasks' | 'packed'>;
 
-/** How many tasks a turn brought. */
-export const countBrought = ({ packed, tasks }: Brought): number => (packed ?? tasks).length;
-
-/** The tasks that a turn brought, packed or not. */
-export const tasksBrought = ({ packed, tasks }: Brought): readonly Delivery[] => packed?.deliveries ?? tasks;
-
 /** The reply of turn.lua, in the order of its head. */
 type Reply =
   | readonly [fenced: 0]

@@ -176,6 +176,7 @@ const pure = new Set([
   'worker/epoch/turn-due.ts',
   'runtime/describe-error.ts',
   'queue/outcomes/retry.ts',
+  'queue/workers/brought.ts',
 ]);
 /** A decision, and with it a simulation, must come out the same each time. */
 const isPure = (file: string): boolean => pure.has(file) || /^(controller\/decide|simulate)\//.test(file);

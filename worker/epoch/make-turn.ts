@@ -3,7 +3,8 @@
  * run on meanwhile.
  */
 import { deliverReports } from '../../queue/workers/batch-reports.ts';
-import { countBrought, type TurnRequest } from '../../queue/workers/turn.ts';
+import { countBrought } from '../../queue/workers/brought.ts';
+import type { TurnRequest } from '../../queue/workers/turn.ts';
 import { isRelease } from '../turn/batch.ts';
 import { createReplicationWait } from '../turn/replication.ts';
 import { takenPart, type OutcomePart } from '../turn/refused-outcomes.ts';

@@ -12,7 +12,8 @@
  * Only `taking` takes tasks. What was taken before is begun in the other modes of the first line but `paused`; while paused,
  * draining or leaving it goes back to the queue.
  */
-import { countBrought, tasksBrought, type TurnReply } from '../../queue/workers/turn.ts';
+import { countBrought, tasksBrought } from '../../queue/workers/brought.ts';
+import type { TurnReply } from '../../queue/workers/turn.ts';
 
 export type EpochMode = 'taking' | 'apart' | 'limited' | 'refused' | 'paused' | 'draining' | 'leaving';
 

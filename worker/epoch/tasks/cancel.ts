@@ -8,7 +8,8 @@ import type { Redis } from 'ioredis';
 import { replyCode } from '../../../queue/connection/reply-code.ts';
 import { areCancelled, readCancelMarks } from '../../../queue/cancel.ts';
 import type { QueueKeys } from '../../../queue/keys.ts';
-import { tasksBrought, type Delivery, type TurnReply } from '../../../queue/workers/turn.ts';
+import { tasksBrought } from '../../../queue/workers/brought.ts';
+import type { Delivery, TurnReply } from '../../../queue/workers/turn.ts';
 import { batchCancelMark, batchIdOf } from '../../../queue/batch-mark.ts';
 import { taskHead } from '../../../queue/task.ts';
 

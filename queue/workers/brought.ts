@@ -1,0 +1,10 @@
+/** What a turn brought, packed or not. Pure. */
+import type { Delivery, TurnReply } from './turn.ts';
+
+type Brought = Pick<Extract<TurnReply, { kind: 'held' }>, 'tasks' | 'packed'>;
+
+/** How many tasks a turn brought. */
+export const countBrought = ({ packed, tasks }: Brought): number => (packed ?? tasks).length;
+
+/** The tasks that a turn brought. */
+export const tasksBrought = ({ packed, tasks }: Brought): readonly Delivery[] => packed?.deliveries ?? tasks;
