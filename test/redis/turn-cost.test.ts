@@ -63,34 +63,40 @@ test('to take the task of a blocking move is 11 commands', async () => {
   expect(adopted?.delivery.raw.toString()).toBe('moved');
 });
 
-test('where that result is the one of a part of a batch, it is 5 more, however many parts end with it', async () => {
-  const own = freshKeys();
-  await using queue = openQueue({ redis: server.url, queue: own.queue, result: own.result });
-  await queue.batch(
-    Array.from({ length: 8 }, () => ({})),
-    { id: 'b', then: {} },
-  );
-  const worker = await startHandWorker(redis, own, { leaseMs: 3_600_000 });
-  const settle = async ({ tasks, madeAt }: Held, want: number): Promise<[Held, number]> => {
-    const results = tasks.map(({ receipt, raw }) => ({ receipt, id: parseTask(raw).id, value: '1' }));
-    const parts = [
-      { mark: { id: 'b' }, results: results.map((_, i) => i), dead: [], cancelled: [], spawned: [] },
-    ];
-    const settled = { results, parts, serviceUs: 100, squaresMs2: 1 };
-    const before = await commands();
-    const held = await worker.turn({ settled, want, holds: results.length, heard: madeAt });
-    return [held, (await commands()) - before - 1];
-  };
-  const counts: number[] = [];
-  let held = await worker.turn({ want: 1, holds: 0, heard: 0 });
-  for (const want of [1, 1, 2, 2]) {
-    const [after, count] = await settle(held, want);
-    if (held.tasks.length === want) counts.push(count);
-    held = after;
-  }
-  // a new worker takes its tasks one by one
-  expect(counts.slice(1)).toEqual([22, 22 + 1]);
-});
+test.each([
+  ['with an id of its own', 5, (index: number) => ({ id: `part ${index}` })],
+  ['that is called by its number', 7, () => ({})],
+])(
+  'where that result is the one of a part %s, it is %i more, however many parts end with it',
+  async (_, more, taskOf) => {
+    const own = freshKeys();
+    await using queue = openQueue({ redis: server.url, queue: own.queue, result: own.result });
+    await queue.batch(
+      Array.from({ length: 8 }, (_part, index) => taskOf(index)),
+      { id: 'b', then: {} },
+    );
+    const worker = await startHandWorker(redis, own, { leaseMs: 3_600_000 });
+    const settle = async ({ tasks, madeAt }: Held, want: number): Promise<[Held, number]> => {
+      const results = tasks.map(({ receipt, raw }) => ({ receipt, id: parseTask(raw).id, value: '1' }));
+      const parts = [
+        { mark: { id: 'b' }, results: results.map((_, i) => i), dead: [], cancelled: [], spawned: [] },
+      ];
+      const settled = { results, parts, serviceUs: 100, squaresMs2: 1 };
+      const before = await commands();
+      const held = await worker.turn({ settled, want, holds: results.length, heard: madeAt });
+      return [held, (await commands()) - before - 1];
+    };
+    const counts: number[] = [];
+    let held = await worker.turn({ want: 1, holds: 0, heard: 0 });
+    for (const want of [1, 1, 2, 2]) {
+      const [after, count] = await settle(held, want);
+      if (held.tasks.length === want) counts.push(count);
+      held = after;
+    }
+    // a new worker takes its tasks one by one
+    expect(counts.slice(1)).toEqual([17 + more, 17 + more + 1]);
+  },
+);
 
 test('many tasks in flight are a table from the first turn on, few are a list', async () => {
   const encoding = async (worker: HandWorker) => redis.object('ENCODING', keys.inflight(worker.id));

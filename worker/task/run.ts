@@ -248,7 +248,7 @@ class TaskRun implements RawTask {
 
   #fail(error: unknown): Finished {
     if (this.abort.reason) return this.finish({ kind: 'release' });
-    if (error instanceof NotBegun) return { ...this.finish({ kind: 'release' }), unbegun: true };
+    if (NotBegun.is(error)) return { ...this.finish({ kind: 'release' }), unbegun: true };
     const { attempt } = this;
     const { retry, random, onThrown } = this.#options.deps;
     onThrown?.(this.id, attempt, error);

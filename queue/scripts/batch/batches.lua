@@ -148,10 +148,6 @@ local function batches_of(queue, result, base, shown, now)
   end
   self.count_left, self.left = count_left, left
   local function numbers_of(b) return numbered_of(key('batch-numbered', b.id), b.id .. ':') end
-  local function count_numbered(b, by)
-    b.numbered = (b.numbered or 0) + by
-    call('HSET', b.key, 'numbered', b.numbered)
-  end
 
   -- those of these ids that are members of a set, with `is` = 1, or are not, with 0; each once
   local function among(kind, id, ids, is)
@@ -178,21 +174,21 @@ local function batches_of(queue, result, base, shown, now)
   self.unended = unended
 
   -- Ends added parts. Returns the number of those that had not ended.
-  local function finish_added(b, ids, numbers)
+  local function finish_added(b, ids, numbers, changes)
     local before, gone, named = left(b), 0, ids
     if b.numbered then
       gone, named = numbers_of(b).finish(ids, numbers or none)
-      if gone > 0 then count_numbered(b, -gone) end
+      if gone > 0 then count_up(b, 'numbered', -gone, changes) end
     end
     gone = gone + many('SREM', key('batch-left', b.id), named)
     b.left = before - gone
     return gone
   end
 
-  -- Ends parts. `numbers`: runs of numbered ones. Returns the number of those that had not ended.
-  local function finish(b, ids, numbers)
+  -- Ends parts. `numbers`: runs of numbered ones. `changes`: as of count_up. Returns the number of those that had not ended.
+  local function finish(b, ids, numbers, changes)
     if #ids == 0 and not numbers then return 0 end
-    if not b.declared then return finish_added(b, ids, numbers) end
+    if not b.declared then return finish_added(b, ids, numbers, changes) end
     local fresh = unended(b, ids)
     -- a batch has no more parts than its size, whatever clients push
     for i = #fresh, left(b) + 1, -1 do fresh[i] = nil end
@@ -309,7 +305,7 @@ local function batches_of(queue, result, base, shown, now)
       fresh = unended(b, failures)
       if #fresh > 0 then
         many('SADD', key('batch-failed', id), fresh)
-        if b.policy ~= 'wait' or b.state then failed = finish(b, fresh) end
+        if b.policy ~= 'wait' or b.state then failed = finish(b, fresh, nil, changes) end
         if not b.waited then count_up(b, 'waited', 1, changes) end
       end
     end
@@ -318,9 +314,9 @@ local function batches_of(queue, result, base, shown, now)
         if #ids > 0 then many('SREM', key('batch-failed', id), ids) end
       end
     end
-    count_up(b, 'done', finish(b, done, ended.numbers), changes)
+    count_up(b, 'done', finish(b, done, ended.numbers, changes), changes)
     count_up(b, 'failed', failed, changes)
-    count_up(b, 'cancelled', finish(b, cancelled), changes)
+    count_up(b, 'cancelled', finish(b, cancelled, nil, changes), changes)
     call('HSET', b.key, unpack(changes))
     if failed > 0 and b.policy == 'cancel' and not b.state then
       local why = about and about.why and about.why[fresh[1]] or 'it failed'
@@ -358,7 +354,7 @@ local function batches_of(queue, result, base, shown, now)
       if first and by == 'client' then
         if not b.numbered then call('SADD', key('batch-left', b.id), NUMBERED) end
         numbers_of(b).add(first, added)
-        count_numbered(b, added)
+        count_up(b, 'numbered', added)
       else
         added = many('SADD', key('batch-left', b.id), fresh)
       end
