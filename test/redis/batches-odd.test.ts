@@ -11,12 +11,12 @@ import { defineScripts, script } from '../../queue/scripts/scripts.ts';
 import { parseTask } from '../../queue/task.ts';
 import { pack } from '../../queue/workers/pack.ts';
 import { tendBatches } from '../../queue/workers/sweep.ts';
-import type { TaskContext } from '../../worker/task/handler.ts';
 import { settledOf } from '../../queue/outcomes/settled.ts';
+import { over, workNoting } from '../support/batches.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { freshKeys, startHandWorker } from '../support/turns.ts';
-import { startWorker, type TestWorker } from '../support/workers.ts';
+import { startWorker } from '../support/workers.ts';
 
 let server: RedisServer;
 let redis: Redis;
@@ -28,28 +28,6 @@ afterAll(() => server[Symbol.asyncDispose]());
 
 function open(keys: QueueKeys): Queue {
   return openQueue({ redis: server.url, queue: keys.queue, result: keys.result });
-}
-
-type Handler = (task: { readonly spawns?: readonly unknown[] }, context: TaskContext) => unknown;
-
-/** Runs tasks one at a time and notes their bytes; a task adds those that it names. */
-function work(keys: QueueKeys, ran: string[], handler: Handler = () => 'done'): TestWorker {
-  return startWorker(server, keys, {
-    handler: (task, context) => {
-      ran.push(String(context.raw));
-      const { spawns } = task as { readonly spawns?: readonly unknown[] };
-      if (spawns) context.spawn(spawns);
-      return handler(task as object, context);
-    },
-  });
-}
-
-async function over(queue: Queue, id: string) {
-  return await eventually(async () => {
-    const view = await queue.batch.show(id);
-    expect(['ended', 'failed', 'cancelled']).toContain(view?.state);
-    return view;
-  });
 }
 
 describe('the task that follows', () => {
@@ -66,7 +44,7 @@ describe('the task that follows', () => {
     const keys = freshKeys();
     const ran: string[] = [];
     await redis.lpush(keys.queue, `{"id":"a","batch":{"then":1,"id":"b","size":1,"then":${then}}}`);
-    await using _worker = work(keys, ran);
+    await using _worker = workNoting(server, keys, ran);
     await eventually(() => expect(ran.length).toBe(2));
     expect(ran[1]?.slice(0, expected.length)).toBe(expected);
   });
@@ -75,7 +53,7 @@ describe('the task that follows', () => {
     const keys = freshKeys();
     await using queue = open(keys);
     const ran: string[] = [];
-    await using _worker = work(keys, ran);
+    await using _worker = workNoting(server, keys, ran);
     for (const [id, then] of Object.entries({ a: `{${numbers}}`, b: Buffer.from(`{${numbers}}`) }))
       await queue.batch([{}], { id, then });
     await eventually(() => {
@@ -105,7 +83,7 @@ describe('the task that follows', () => {
       keys.queue,
       ...[deep, `"${'y'.repeat(100_000)}"`].map((size) => `{"id":"a","batch":{"id":"b","size":${size}}}`),
     );
-    await using _worker = work(keys, []);
+    await using _worker = workNoting(server, keys, []);
     await eventually(async () => {
       const letters = await redis.lrange(keys.dead, 0, -1);
       const headers = letters.map((letter) => letter.split('\n')[0] ?? '');
@@ -123,7 +101,7 @@ test.each(['', 'x', 'nan', 'inf', '1e300', '-1e300', '-5', '0.5'])(
     const ran: string[] = [];
     const part = (id: string): string => JSON.stringify({ id, batch: { id: 'b', size: 2, then: { k: 1 } } });
     await using queue = open(keys);
-    await using _worker = work(keys, ran);
+    await using _worker = workNoting(server, keys, ran);
     await redis.lpush(keys.queue, part('a'));
     await queue.result('a');
     const [done, failed, cancelled, looked, waited] = Array<string>(5).fill(value);
@@ -140,7 +118,7 @@ test('of parts with one id, one is added, however far apart they are', async () 
   const keys = freshKeys();
   await using queue = open(keys);
   const ran: string[] = [];
-  await using _worker = work(keys, ran);
+  await using _worker = workNoting(server, keys, ran);
   async function* parts() {
     yield { id: 'a' };
     for (let n = 0; n < 1_000; n++) yield {};
@@ -174,28 +152,10 @@ test('no turn counts more parts than a batch has', async () => {
   ]);
 });
 
-test('a part that a plain client pushes once more after its batch has ended does not run again what it had added', async () => {
-  const keys = freshKeys();
-  await using queue = open(keys);
-  const ran: string[] = [];
-  await using _worker = work(keys, ran);
-  const part = '{"id":"a","spawns":[{"n":1},{"n":2}],"batch":{"id":"b","size":1,"then":{"k":1}}}';
-  await redis.lpush(keys.queue, part);
-  await queue.result('b:then');
-  expect(await queue.batch.show('b')).toMatchObject({ state: 'ended', size: 3, succeeded: 3 });
-  await redis.lpush(keys.queue, part);
-  await redis.lpush(keys.queue, '{"id":"last"}');
-  await queue.result('last');
-  await eventually(async () => expect(await redis.hvals(keys.load)).toEqual(['0']));
-  expect(ran.filter((raw) => raw === part)).toHaveLength(2);
-  expect(ran.filter((raw) => raw.includes('"id":"a/0"'))).toHaveLength(1);
-  expect(await redis.llen(keys.queue)).toBe(0);
-});
-
 test('a batch inside of another one that cannot begin leaves no part that would be waited for', async () => {
   const keys = freshKeys();
   await using queue = open(keys);
-  await using _worker = work(keys, []);
+  await using _worker = workNoting(server, keys, []);
   for (const [id, inner] of Object.entries({ empty: [], wrong: ['text'] })) {
     await expect(queue.batch([{}, nested(inner, { then: {} })], { id, then: {} })).rejects.toThrow();
     expect(await over(queue, id)).toMatchObject({ state: 'cancelled', left: 0 });
@@ -245,73 +205,6 @@ describe('a batch inside of another one that ends while its parts are added', ()
   });
 });
 
-describe('tasks that tasks add', () => {
-  /** Parts that the library adds, and those that a plain client pushes. */
-  async function begin(
-    how: string,
-    keys: QueueKeys,
-    queue: Queue,
-    parts: readonly { readonly id: string }[],
-  ) {
-    if (how === 'library') await queue.batch(parts, { id: 'b', then: { kind: 'merge' } });
-    else {
-      const mark = { id: 'b', size: parts.length, then: { kind: 'merge' } };
-      await redis.lpush(keys.queue, ...parts.map((part) => JSON.stringify({ ...part, batch: mark })));
-    }
-  }
-  const idsOf = (ran: readonly string[]): string[] =>
-    ran.map((raw) => (JSON.parse(raw) as { id: string }).id);
-
-  test.each(['library', 'plain'])('long ids of tasks do not make equal ids (%s)', async (how) => {
-    const keys = freshKeys();
-    await using queue = open(keys);
-    const ran: string[] = [];
-    await using _worker = work(keys, ran);
-    const parts = ['1', '2'].map((end) => ({ id: `${'u'.repeat(120)}${end}`, spawns: [{}] }));
-    await begin(how, keys, queue, parts);
-    expect(await over(queue, 'b')).toMatchObject({ state: 'ended', size: 4, succeeded: 4 });
-    await eventually(() => expect(new Set(idsOf(ran)).size).toBe(5));
-  });
-
-  test.each(['library', 'plain'])(
-    'an id that several give is one part, also when it has ended (%s)',
-    async (how) => {
-      const keys = freshKeys();
-      await using queue = open(keys);
-      const ran: string[] = [];
-      await using _worker = work(keys, ran);
-      // as a crawler would: each page names the others, and the first one
-      const page = (id: string, ...others: unknown[]) => ({ id, spawns: others });
-      const last = page('c', { id: 'a' }, { id: 'd' }, { id: 'd' });
-      await begin(how, keys, queue, [page('a', page('b', last), { id: 'd' })]);
-      expect(await over(queue, 'b')).toMatchObject({ state: 'ended', size: 4, succeeded: 4 });
-      await eventually(() => expect(idsOf(ran).toSorted()).toEqual(['a', 'b', 'b:then', 'c', 'd']));
-      await eventually(async () =>
-        expect((await redis.hkeys(keys.result)).toSorted()).toEqual(['a', 'b', 'b:then', 'c', 'd']),
-      );
-    },
-  );
-
-  test('a part that runs twice adds its tasks once', async () => {
-    const keys = freshKeys();
-    await using queue = open(keys);
-    const mark = { id: 'b', size: 2, then: {} };
-    const raws = ['p', 'q'].map((id) => JSON.stringify({ id, spawns: [{}, {}], batch: mark }));
-    await redis.lpush(keys.queue, ...raws, ...raws);
-    await using _worker = work(keys, []);
-    expect(await over(queue, 'b')).toMatchObject({ state: 'ended', size: 6, succeeded: 6 });
-  });
-
-  test('binary tasks add tasks with ids of their own', async () => {
-    const keys = freshKeys();
-    await using _worker = work(keys, [], (task, { spawn }) => {
-      if (Buffer.isBuffer(task)) spawn([{}]);
-    });
-    await redis.lpush(keys.queue, Buffer.of(0xff), Buffer.of(0xfe));
-    await eventually(async () => expect(await redis.hlen(keys.result)).toBe(4));
-  });
-});
-
 test.each(['library', 'plain'])(
   'a cancelled batch whose parts are nowhere is over when the queue has been empty for long (%s)',
   async (how) => {
@@ -339,22 +232,6 @@ test.each(['library', 'plain'])(
     expect(await queue.batch.show('b')).toMatchObject({ state: 'cancelled', left: 0 });
   },
 );
-
-test('of dead letters that a batch waits for, those that were dropped do not count', async () => {
-  const keys = freshKeys();
-  await using queue = open(keys);
-  await using _worker = startWorker(server, keys, {
-    deadLetters: { max: 1, maxAgeMs: undefined },
-    retry: { attempts: 1, backoff: { initialMs: 1, maxMs: 1, jitter: false } },
-    handler: () => {
-      throw new Error('no');
-    },
-  });
-  await queue.batch([{}, {}, {}], { id: 'b', then: {} });
-  await eventually(async () =>
-    expect(await queue.batch.show('b')).toMatchObject({ failed: 2, waiting: 1, left: 1 }),
-  );
-});
 
 test('with results on another server, a batch whose id is taken deletes none', async () => {
   const keys = freshKeys();

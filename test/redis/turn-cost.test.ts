@@ -68,7 +68,7 @@ test.each([
   ['that is called by its number', 7, () => ({})],
 ])(
   'where that result is the one of a part %s, it is %i more, however many parts end with it',
-  async (_, more, taskOf) => {
+  async (_kind, more, taskOf) => {
     const own = freshKeys();
     await using queue = openQueue({ redis: server.url, queue: own.queue, result: own.result });
     await queue.batch(
