@@ -126,7 +126,7 @@ test('names the number to change when pods take longer to start than a task may 
   await eventually(
     async () =>
       expect(await pool.condition()).toMatch(
-        /^True StartTimeAboveTarget Replicas take [\d.]+ s to start, the target is 0\.5 s: minReplicas \d+ would hold it, for at most \d+ pod-hours a day more\.$/,
+        /^True StartTimeAboveTarget Replicas take [\d.]+ s to start, the target is 0\.5 s: minReplicas (\d+) and maxReplicas \1 would hold it, for at most \d+ pod-hours a day more\.$/,
       ),
     bounded,
   );
