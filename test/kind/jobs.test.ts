@@ -24,6 +24,7 @@ printf 'slept as %s' "$MILLRACE_TASK" > "$MILLRACE_RESULT_FILE"
 /** Waits for the key GATE in Redis. */
 const GATED = `
 trap 'exit 143' TERM
+exec 3<>"/dev/tcp/$REDIS/6379"; printf 'INCR begun\\r\\n' >&3; read -r _ <&3
 until { exec 3<>"/dev/tcp/$REDIS/6379"; printf 'EXISTS %s\\r\\n' "$GATE" >&3; read -r found <&3; [[ $found == :1* ]]; }
 do sleep 0.2; done
 printf '%s in attempt %s' "$MILLRACE_TASK" "$MILLRACE_ATTEMPT" > "$MILLRACE_RESULT_FILE"
@@ -152,6 +153,8 @@ describe.skipIf(!place)('Jobs', () => {
       return items.filter(({ status }) => status.phase === phase).map(({ metadata }) => metadata.uid);
     };
     await eventually(async () => expect(await inPhase('Running')).toHaveLength(4), patient);
+    // bash as the first process of a container is not stopped by SIGTERM before it has its trap
+    await eventually(async () => expect(await redis.get('begun')).toBe('4'), patient);
     const before = await inPhase('Running');
     const node = `${cluster.place.name}-control-plane`;
     try {
