@@ -15,7 +15,7 @@ import { script } from '../scripts/scripts.ts';
 import type { EncodedTask } from '../task.ts';
 import { deliverReports } from '../workers/batch-reports.ts';
 import { pack, type PackableObject } from '../workers/pack.ts';
-import { packedThen } from '../workers/turn.ts';
+import { packedThen } from '../workers/packed-parts.ts';
 import { BatchCancelled, BatchExists } from './batch-errors.ts';
 import { cancelBatch } from './record.ts';
 

@@ -6,7 +6,8 @@ import type { PartMark } from '../batch-mark.ts';
 import { deadHeader } from '../dead-letter-format.ts';
 import { slowBucket } from '../pool/slow-tasks.ts';
 import { PackedResults } from '../workers/packed-results.ts';
-import type { PartGroup, Settled, SpawnedTasks } from '../workers/turn.ts';
+import type { PartGroup } from '../workers/packed-parts.ts';
+import type { Settled, SpawnedTasks } from '../workers/turn.ts';
 import { shortId } from '../task.ts';
 import { hasExpired, type Finished } from './outcome.ts';
 

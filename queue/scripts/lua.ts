@@ -5,12 +5,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
+const BATCHES = ['batch/numbered', 'batch/batches'];
+
 /** The files of a script that stands in several: they are joined in this order, and see the locals of those before them. */
 const PARTS = {
   turn: [
     'turn/turn',
-    'batch/numbered',
-    'batch/batches',
+    ...BATCHES,
     'unique/unique',
     'limits/slots',
     'turn/limits',
@@ -26,16 +27,16 @@ const PARTS = {
   'limit-count': ['limits/slots', 'limits/count'],
   'limit-return': ['limits/slots', 'limits/return'],
   'limit-show': ['limits/slots', 'limits/survey', 'limits/show'],
-  letter: ['batch/numbered', 'batch/batches', 'unique/unique', 'dead/reprieve', 'letter'],
-  move: ['batch/numbered', 'batch/batches', 'unique/unique', 'dead/reprieve', 'move'],
+  letter: [...BATCHES, 'unique/unique', 'dead/reprieve', 'letter'],
+  move: [...BATCHES, 'unique/unique', 'dead/reprieve', 'move'],
   claim: ['unique/unique', 'claim'],
-  sweep: ['batch/numbered', 'batch/batches', 'sweep'],
-  'batch-add': ['batch/numbered', 'batch/batches', 'batch/add'],
-  'batch-cancel': ['batch/numbered', 'batch/batches', 'batch/cancel'],
-  'batch-tend': ['batch/numbered', 'batch/batches', 'batch/tend'],
+  sweep: [...BATCHES, 'sweep'],
+  'batch-add': [...BATCHES, 'batch/add'],
+  'batch-cancel': [...BATCHES, 'batch/cancel'],
+  'batch-tend': [...BATCHES, 'batch/tend'],
   'batch-list': ['batch/list'],
-  'batch-share': ['batch/numbered', 'batch/batches', 'batch/share'],
-  'batch-report': ['batch/numbered', 'batch/batches', 'batch/report'],
+  'batch-share': [...BATCHES, 'batch/share'],
+  'batch-report': [...BATCHES, 'batch/report'],
   'batch-reported': ['batch/reported'],
 };
 

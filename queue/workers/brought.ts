@@ -1,7 +1,5 @@
 /** What a turn brought, packed or not. Pure. */
-import type { Delivery, TurnReply } from './turn.ts';
-
-type Brought = Pick<Extract<TurnReply, { kind: 'held' }>, 'tasks' | 'packed'>;
+import type { Brought, Delivery } from './turn.ts';
 
 /** How many tasks a turn brought. */
 export const countBrought = ({ packed, tasks }: Brought): number => (packed ?? tasks).length;

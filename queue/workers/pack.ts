@@ -25,6 +25,11 @@ export function pack(root: Packable, bytes = FIRST_BYTES): Buffer {
   return packer.packed;
 }
 
+/** A list for a field that is left out where it is empty. */
+export function listed<T>(list: readonly T[]): readonly T[] | undefined {
+  return list.length > 0 ? list : undefined;
+}
+
 /** An array that is packed before the request that it is a part of: then little is left to do when that is sent. */
 export class PackedList {
   length = 0;

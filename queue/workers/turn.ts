@@ -5,10 +5,10 @@
  * The worker's turn (turn.lua) as a typed function: the request is one packed argument, the reply carries the tasks.
  */
 import type { Redis } from 'ioredis';
-import { partNumber, type PartMark } from '../batch-mark.ts';
 import type { QueueKeys } from '../keys.ts';
 import { noPast, parsePast, type Past } from './past.ts';
-import { pack, type PackableObject } from './pack.ts';
+import { listed, pack } from './pack.ts';
+import { packedGroup, type PartGroup } from './packed-parts.ts';
 import { PackedResults, shortened } from './packed-results.ts';
 import { PackedTasks } from './packed-tasks.ts';
 import { script } from '../scripts/scripts.ts';
@@ -64,16 +64,6 @@ export interface Settled {
   readonly squaresMs2?: number;
   /** The bucket of each slow task among them (pool/slow-tasks.ts). */
   readonly slow?: readonly number[];
-}
-
-/** Parts that say the same of their batch, by their positions in the lists of a `Settled`, from 0. */
-export interface PartGroup {
-  readonly mark: PartMark;
-  readonly results: readonly number[];
-  readonly dead: readonly number[];
-  readonly cancelled: readonly number[];
-  /** Positions in `spawned`: tasks that are added to the batch. */
-  readonly spawned: readonly number[];
 }
 
 export interface SpawnedTasks {
@@ -189,7 +179,8 @@ export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest):
   return decodeReply(epoch, reply, mayPack);
 }
 
-type Brought = Pick<Extract<TurnReply, { kind: 'held' }>, 'tasks' | 'packed'>;
+/** The tasks of a turn, packed or not. */
+export type Brought = Pick<Extract<TurnReply, { kind: 'held' }>, 'tasks' | 'packed'>;
 
 /** The reply of turn.lua, in the order of its head. */
 type Reply =
@@ -311,19 +302,19 @@ function turnArguments({
       settled.squaresMs2 === undefined
         ? undefined
         : Math.min(Math.round(settled.squaresMs2), Number.MAX_SAFE_INTEGER),
-    slow: some(settled.slow ?? []),
+    slow: listed(settled.slow ?? []),
     receipts,
     results,
     stored: stored ? 1 : undefined,
-    unique: some(keys),
-    retries: some(
+    unique: listed(keys),
+    retries: listed(
       settled.retries.map(({ receipt, delayMs, past }) => ({
         receipt,
         delayMs: Math.round(delayMs),
         past: `${past.attempts}:${past.deliveries}`,
       })),
     ),
-    dead: some(
+    dead: listed(
       settled.dead.map(({ receipt, id, header, expired, unique, uniqueId }) => ({
         receipt,
         ...(id !== undefined && { id: bytes(id) }),
@@ -333,9 +324,9 @@ function turnArguments({
         uniqueId: uniqueId === undefined ? undefined : bytes(uniqueId),
       })),
     ),
-    released: some(settled.released),
-    unbegun: some(settled.unbegun ?? []),
-    cancelled: some(
+    released: listed(settled.released),
+    unbegun: listed(settled.unbegun ?? []),
+    cancelled: listed(
       settled.cancelled.map(({ receipt, id, header, batch, unique, duplicate }) => ({
         receipt,
         id: bytes(id),
@@ -361,54 +352,4 @@ function packedResults({ packed, results }: Settled, stored: boolean): PackedRes
   const now = new PackedResults(stored, results.length);
   now.add(results);
   return now;
-}
-
-function packedGroup(
-  { mark, results, dead, cancelled, spawned }: PartGroup,
-  all: Settled['results'],
-): PackableObject {
-  const positions = (list: readonly number[]): readonly number[] | undefined =>
-    some(list.map((at) => at + 1));
-  const numbers: number[] = [];
-  const named: number[] = [];
-  let ascend = true;
-  for (const at of results) {
-    const number = partNumber(mark.id, all[at]?.id ?? '');
-    if (number === undefined) named.push(at + 1);
-    else if (numbers.push(number) > 1 && number <= (numbers.at(-2) ?? 0)) ascend = false;
-  }
-  return {
-    id: mark.id,
-    size: mark.size,
-    policy: mark.onFailure,
-    ...packedThen(mark.then),
-    results: some(runsOf(results.map((at) => at + 1))),
-    numbers: some(runsOf(ascend ? numbers : [...new Set(numbers)].toSorted((a, b) => a - b))),
-    named: numbers.length > 0 ? some(runsOf(named)) : undefined,
-    dead: positions(dead),
-    cancelled: positions(cancelled),
-    spawned: positions(spawned),
-  };
-}
-
-/** Ascending numbers as runs: where each begins, and its length. */
-function runsOf(list: readonly number[]): number[] {
-  const runs: number[] = [];
-  for (let from = 0, to = 1; from < list.length; from = to++) {
-    const first = list[from] ?? 0;
-    while (list[to] === first + to - from) to++;
-    runs.push(first, to - from);
-  }
-  return runs;
-}
-
-/** The fields of a `then` task as scripts read them. */
-export function packedThen(then: PartMark['then']): PackableObject {
-  return then
-    ? { then: then.raw, thenId: then.id, thenBatch: then.batch?.id, thenSize: then.batch?.size }
-    : {};
-}
-
-function some<T>(list: readonly T[]): readonly T[] | undefined {
-  return list.length > 0 ? list : undefined;
 }

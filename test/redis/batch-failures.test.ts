@@ -2,12 +2,11 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { deadHeader } from '../../queue/dead-letter-format.ts';
-import type { QueueKeys } from '../../queue/keys.ts';
 import { setLimits } from '../../queue/limits/limits.ts';
-import { nested, openQueue, TaskCancelled, TaskFailed, type Queue } from '../../queue/queue.ts';
+import { nested, TaskCancelled, TaskFailed } from '../../queue/queue.ts';
 import { tendBatches } from '../../queue/workers/sweep.ts';
 import type { TaskContext } from '../../worker/task/handler.ts';
-import { numbers, sums, waiting, type Followed } from '../support/batches.ts';
+import { numbers, openAt, sums, waiting, type Followed } from '../support/batches.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { freshKeys, startHandWorker } from '../support/turns.ts';
@@ -21,13 +20,9 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-function open(keys: QueueKeys): Queue {
-  return openQueue({ redis: server.url, queue: keys.queue, result: keys.result });
-}
-
 test('with `wait`, a batch waits for a retry of its dead letter', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   let broken = true;
   const handler = (task: unknown, context: TaskContext): unknown => {
     if (broken && context.id === 'w:3') throw Object.assign(new Error('broken'), { retry: false });
@@ -53,7 +48,7 @@ test.for(['letter', 'limit'] as const)(
   'with `wait`, a dead letter that is dropped has failed (%s)',
   async (how) => {
     const keys = freshKeys();
-    await using queue = open(keys);
+    await using queue = openAt(server, keys);
     await queue.batch(numbers(1), { id: how, then: { kind: 'sum' } });
     const worker = await startHandWorker(redis, keys);
     const die = async (id: string, batch?: string): Promise<void> => {
@@ -82,7 +77,7 @@ test.for(['letter', 'limit'] as const)(
 
 test('with `continue`, failed parts count as ended', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   const handler = (task: unknown): unknown => {
     if ((task as Followed).n === 2) throw Object.assign(new Error('broken'), { retry: false });
     return sums(redis, keys)(task);
@@ -97,7 +92,7 @@ test('with `continue`, failed parts count as ended', async () => {
 
 test('with `cancel`, the rest is cancelled, and the task that follows is a dead letter that can be requeued', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   const aborted: unknown[] = [];
   const handler = async (task: unknown, { signal }: TaskContext): Promise<unknown> => {
     const { n, parts } = task as Followed;
@@ -122,7 +117,7 @@ test('with `cancel`, the rest is cancelled, and the task that follows is a dead 
 
 test('a part that fails when all have been sent is no error of who adds them', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   await using _worker = startWorker(server, keys, {
     handler: (task) => {
       if ((task as { fails?: true }).fails) throw Object.assign(new Error('no luck'), { retry: false });
@@ -140,7 +135,7 @@ test('a part that fails when all have been sent is no error of who adds them', a
 
 test('a batch is cancelled: what waits is not run, and who waits for the task that follows is told', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   await queue.batch(numbers(3_000), { id: 'gone', then: { kind: 'sum' } });
   expect(await queue.batch.cancel('gone')).toBe('cancelled');
   let runs = 0;
@@ -153,7 +148,7 @@ test('a batch is cancelled: what waits is not run, and who waits for the task th
 
 test('a cancelled batch does not end while parts of it are held by limits', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   await setLimits(redis, keys, { perKey: { field: 'customer', concurrency: 1 } }, 'test');
   await queue.batch(
     [1, 2, 3].map((n) => ({ customer: 'a', n })),
@@ -170,7 +165,7 @@ test('a cancelled batch does not end while parts of it are held by limits', asyn
 
 test('a batch that is cancelled cancels those inside of it; one that fails fails the part that it is', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   const parts = [
     nested(numbers(3), { then: { kind: 'sum' } }),
     nested(numbers(2), { then: { kind: 'sum' }, onFailure: 'cancel' }),
@@ -194,7 +189,7 @@ test('a batch that is cancelled cancels those inside of it; one that fails fails
 
 test('tasks that throw halfway cancel what was added', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   function* tasks(): Generator<object> {
     yield* numbers(2_500);
     throw new Error('the disk is gone');
@@ -212,7 +207,7 @@ test('tasks that throw halfway cancel what was added', async () => {
 
 test('of dead letters that a batch waits for, those that were dropped do not count', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   await using _worker = startWorker(server, keys, {
     deadLetters: { max: 1, maxAgeMs: undefined },
     retry: { attempts: 1, backoff: { initialMs: 1, maxMs: 1, jitter: false } },

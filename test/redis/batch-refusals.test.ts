@@ -1,10 +1,10 @@
 /** What cannot be a batch or a part of one is refused where it is written, in words. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import type { QueueKeys } from '../../queue/keys.ts';
 import { moveQueues } from '../../queue/move/move.ts';
 import { partitionKeys } from '../../queue/partitions.ts';
-import { nested, openQueue, type Queue } from '../../queue/queue.ts';
+import { nested, openQueue } from '../../queue/queue.ts';
+import { openAt } from '../support/batches.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { freshKeys } from '../support/turns.ts';
@@ -17,10 +17,6 @@ beforeAll(async () => {
   redis = server.client();
 });
 afterAll(() => server[Symbol.asyncDispose]());
-
-function open(keys: QueueKeys): Queue {
-  return openQueue({ redis: server.url, queue: keys.queue, result: keys.result });
-}
 
 const plain = (batch: object, more: object = {}): string => JSON.stringify({ id: 'p', ...more, batch });
 test.for([
@@ -55,7 +51,7 @@ test.for([
 ] as const)('a part that cannot be is a dead letter that says why: %s', async ([raw, why]) => {
   const keys = freshKeys();
   await redis.lpush(keys.queue, raw);
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   let runs = 0;
   await using _worker = startWorker(server, keys, { handler: () => void runs++ });
   await eventually(async () => expect((await queue.dead())[0]?.error).toMatch(why));
@@ -67,7 +63,7 @@ test('a part that contradicts the others is a dead letter, and so is one beyond 
   const keys = freshKeys();
   const part = (id: string, batch: object): string =>
     JSON.stringify({ id, batch: { id: 'b', size: 2, ...batch } });
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   await using _worker = startWorker(server, keys, { handler: () => 'done' });
   const push = async (...raws: string[]): Promise<void> => void (await redis.lpush(keys.queue, ...raws));
   await push(part('a', { then: 'after' }));
@@ -86,7 +82,7 @@ test('a part that contradicts the others is a dead letter, and so is one beyond 
 
 test('a field `batch` that names no batch is the business of the task', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   await using _worker = startWorker(server, keys, { handler: () => 'done' });
   const fields = [5, 'x', null, [], { id: 7, size: 3 }, { size: 3 }, { id: 'unknown' }];
   const ids = await queue.enqueueMany(fields.map((batch) => ({ batch })));
@@ -96,7 +92,7 @@ test('a field `batch` that names no batch is the business of the task', async ()
 
 test('a batch is refused where it begins', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   await queue.batch([{}], { id: 'taken' });
   await expect(queue.batch([{}], { id: 'taken' })).rejects.toThrow(/a batch "taken" exists already/);
   await expect(queue.batch([], { id: 'empty' })).rejects.toThrow(/batch "empty" has no parts/);
@@ -114,7 +110,7 @@ test('a batch is refused where it begins', async () => {
 
 test('a batch is not moved, and none begins in a queue that is', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   await queue.batch([{}], { id: 'open' });
   const elsewhere = freshKeys();
   const plans = [{ from: keys, to: [elsewhere] as const }];

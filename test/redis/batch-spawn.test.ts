@@ -2,9 +2,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { openQueue, type Queue } from '../../queue/queue.ts';
+import { type Queue } from '../../queue/queue.ts';
 import type { TaskContext } from '../../worker/task/handler.ts';
-import { over, workNoting } from '../support/batches.ts';
+import { openAt, over, workNoting } from '../support/batches.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { freshKeys } from '../support/turns.ts';
@@ -18,13 +18,9 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-function open(keys: QueueKeys): Queue {
-  return openQueue({ redis: server.url, queue: keys.queue, result: keys.result });
-}
-
 test('a task adds tasks to its batch with its result; an attempt that fails adds none', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   const handler = (task: unknown, { spawn, attempt }: TaskContext): unknown => {
     const { depth = 0, parts } = task as { depth?: number; parts?: object };
     if (parts) return JSON.stringify(parts);
@@ -60,7 +56,7 @@ describe('tasks that tasks add', () => {
 
   test.each(['library', 'plain'])('long ids of tasks do not make equal ids (%s)', async (how) => {
     const keys = freshKeys();
-    await using queue = open(keys);
+    await using queue = openAt(server, keys);
     const ran: string[] = [];
     await using _worker = workNoting(server, keys, ran);
     const parts = ['1', '2'].map((end) => ({ id: `${'u'.repeat(120)}${end}`, spawns: [{}] }));
@@ -73,7 +69,7 @@ describe('tasks that tasks add', () => {
     'an id that several give is one part, also when it has ended (%s)',
     async (how) => {
       const keys = freshKeys();
-      await using queue = open(keys);
+      await using queue = openAt(server, keys);
       const ran: string[] = [];
       await using _worker = workNoting(server, keys, ran);
       // as a crawler would: each page names the others, and the first one
@@ -90,7 +86,7 @@ describe('tasks that tasks add', () => {
 
   test('a part that runs twice adds its tasks once', async () => {
     const keys = freshKeys();
-    await using queue = open(keys);
+    await using queue = openAt(server, keys);
     const mark = { id: 'b', size: 2, then: {} };
     const raws = ['p', 'q'].map((id) => JSON.stringify({ id, spawns: [{}, {}], batch: mark }));
     await redis.lpush(keys.queue, ...raws, ...raws);
@@ -110,7 +106,7 @@ describe('tasks that tasks add', () => {
 
 test('a part that a plain client pushes once more after its batch has ended does not run again what it had added', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   const ran: string[] = [];
   await using _worker = workNoting(server, keys, ran);
   const part = '{"id":"a","spawns":[{"n":1},{"n":2}],"batch":{"id":"b","size":1,"then":{"k":1}}}';

@@ -4,15 +4,14 @@ import type { Redis } from 'ioredis';
 import { partMarkOf } from '../../queue/batch-mark.ts';
 import { addBatch } from '../../queue/batches/add.ts';
 import { BatchExists } from '../../queue/batches/batch-errors.ts';
-import type { QueueKeys } from '../../queue/keys.ts';
 import type { Part } from '../../queue/parts/part.ts';
-import { nested, openQueue, type NestedBatch, type Queue } from '../../queue/queue.ts';
+import { nested, type NestedBatch, type Queue } from '../../queue/queue.ts';
 import { defineScripts, script } from '../../queue/scripts/scripts.ts';
 import { parseTask } from '../../queue/task.ts';
 import { pack } from '../../queue/workers/pack.ts';
 import { tendBatches } from '../../queue/workers/sweep.ts';
 import { settledOf } from '../../queue/outcomes/settled.ts';
-import { over, workNoting } from '../support/batches.ts';
+import { openAt, over, workNoting } from '../support/batches.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { freshKeys, startHandWorker } from '../support/turns.ts';
@@ -25,10 +24,6 @@ beforeAll(async () => {
   redis = server.client();
 });
 afterAll(() => server[Symbol.asyncDispose]());
-
-function open(keys: QueueKeys): Queue {
-  return openQueue({ redis: server.url, queue: keys.queue, result: keys.result });
-}
 
 describe('the task that follows', () => {
   const numbers = '"big":12345678901234567890,"one":1.0,"huge":1e400,"zero":-0,"small":1E-7';
@@ -51,7 +46,7 @@ describe('the task that follows', () => {
 
   test('given to the library as text or bytes', async () => {
     const keys = freshKeys();
-    await using queue = open(keys);
+    await using queue = openAt(server, keys);
     const ran: string[] = [];
     await using _worker = workNoting(server, keys, ran);
     for (const [id, then] of Object.entries({ a: `{${numbers}}`, b: Buffer.from(`{${numbers}}`) }))
@@ -72,7 +67,7 @@ describe('the task that follows', () => {
     ['a Map', new Map([['kind', 'merge']]), /a task cannot be Map/],
     ['bytes that are no text', Buffer.of(0xff), /a task cannot be Buffer/],
   ])('%s is refused', async (_, then, why) => {
-    await using queue = open(freshKeys());
+    await using queue = openAt(server, freshKeys());
     await expect(queue.batch([{}], { id: 'b', then })).rejects.toThrow(why);
   });
 
@@ -100,7 +95,7 @@ test.each(['', 'x', 'nan', 'inf', '1e300', '-1e300', '-5', '0.5'])(
     const keys = freshKeys();
     const ran: string[] = [];
     const part = (id: string): string => JSON.stringify({ id, batch: { id: 'b', size: 2, then: { k: 1 } } });
-    await using queue = open(keys);
+    await using queue = openAt(server, keys);
     await using _worker = workNoting(server, keys, ran);
     await redis.lpush(keys.queue, part('a'));
     await queue.result('a');
@@ -116,7 +111,7 @@ test.each(['', 'x', 'nan', 'inf', '1e300', '-1e300', '-5', '0.5'])(
 
 test('of parts with one id, one is added, however far apart they are', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   const ran: string[] = [];
   await using _worker = workNoting(server, keys, ran);
   async function* parts() {
@@ -132,7 +127,7 @@ test('of parts with one id, one is added, however far apart they are', async () 
 
 test('no turn counts more parts than a batch has', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   const part = (id: string, more: object = {}): string =>
     JSON.stringify({ id, batch: { id: 'b', size: 2, ...more } });
   await redis.lpush(keys.queue, part('x', { then: { kind: 'merge' } }), part('y'), part('z'));
@@ -154,7 +149,7 @@ test('no turn counts more parts than a batch has', async () => {
 
 test('a batch inside of another one that cannot begin leaves no part that would be waited for', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   await using _worker = workNoting(server, keys, []);
   for (const [id, inner] of Object.entries({ empty: [], wrong: ['text'] })) {
     await expect(queue.batch([{}, nested(inner, { then: {} })], { id, then: {} })).rejects.toThrow();
@@ -176,7 +171,7 @@ describe('a batch inside of another one that ends while its parts are added', ()
 
   test('is a failed part for the rule of the outer one', async () => {
     const keys = freshKeys();
-    await using queue = open(keys);
+    await using queue = openAt(server, keys);
     await using _worker = startWorker(server, keys, {
       handler: (task) => fail(task as object),
       concurrency: 9,
@@ -190,7 +185,7 @@ describe('a batch inside of another one that ends while its parts are added', ()
 
   test('because the outer one is cancelled: no more is added to either', async () => {
     const keys = freshKeys();
-    await using queue = open(keys);
+    await using queue = openAt(server, keys);
     await using _worker = startWorker(server, keys, { handler: () => 'ok', concurrency: 9 });
     async function* outer() {
       yield nested(parts(queue, 'inner'), { id: 'inner', then: {} });
@@ -209,7 +204,7 @@ test.each(['library', 'plain'])(
   'a cancelled batch whose parts are nowhere is over when the queue has been empty for long (%s)',
   async (how) => {
     const keys = freshKeys();
-    await using queue = open(keys);
+    await using queue = openAt(server, keys);
     if (how === 'library') {
       await queue.batch([{}, {}], { id: 'b', then: {} });
       await redis.del(keys.queue);
@@ -285,7 +280,7 @@ test('a client that gives an id in two chunks pushes it once, also where tasks h
 
 test('a part whose id is no Unicode is dropped and requeued like any other', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   const failing = (): never => {
     throw Object.assign(new Error('no'), { retry: false });
   };

@@ -1,10 +1,9 @@
 /** Batches: counted in the step that settles a part, and followed by one task. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import type { QueueKeys } from '../../queue/keys.ts';
-import { nested, openQueue, type Queue } from '../../queue/queue.ts';
+import { nested } from '../../queue/queue.ts';
 import { tendBatches } from '../../queue/workers/sweep.ts';
-import { numbers, sums, waiting, type Followed } from '../support/batches.ts';
+import { numbers, openAt, sums, waiting, type Followed } from '../support/batches.ts';
 import { eventually } from '../support/eventually.ts';
 import { startOldWorker, workAsOld } from '../support/old-worker.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
@@ -19,13 +18,9 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-function open(keys: QueueKeys): Queue {
-  return openQueue({ redis: server.url, queue: keys.queue, result: keys.result });
-}
-
 test('when all parts have ended, the task that follows is pushed once and finds their results', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   await using _worker = startWorker(server, keys, { handler: sums(redis, keys), concurrency: 4 });
   await using _other = startWorker(server, keys, { handler: sums(redis, keys), concurrency: 4 });
   const batch = await queue.batch(numbers(2_500), { id: 'b', then: { kind: 'sum' } });
@@ -57,7 +52,7 @@ test('plain clients push parts that name the size of their batch, and one of the
   const part = (n: number, more = {}): string =>
     JSON.stringify({ id: `p${n}`, n, batch: { id: 'plain', size: 3, ...more } });
   await redis.lpush(keys.queue, part(1, { then: { id: 'after', kind: 'sum' } }), part(2), part(3));
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   await using _worker = startWorker(server, keys, { handler: sums(redis, keys) });
   expect(await queue.result('after', { as: 'json' })).toMatchObject({
     batch: 'plain',
@@ -89,7 +84,7 @@ test('a part counts once, however often it is run', async () => {
 
 test('a turn whose reply is lost counts its parts once', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   await queue.batch(numbers(2), { id: 'lost', then: { kind: 'sum' } });
   const worker = await startHandWorker(redis, keys);
   const { tasks } = await worker.turn({ want: 2 });
@@ -103,7 +98,7 @@ test('a turn whose reply is lost counts its parts once', async () => {
 
 test('batches inside of batches: the task that follows one is a part of the other', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   await using _worker = startWorker(server, keys, { handler: sums(redis, keys), concurrency: 4 });
   const inner = (from: number) => nested(numbers(from), { then: { kind: 'sum' } });
   const { size } = await queue.batch([{ n: 1 }, inner(3), inner(1_200)], {
@@ -124,7 +119,7 @@ test('batches inside of batches: the task that follows one is a part of the othe
 
 test('parts that a plain worker ran are found and counted', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   await queue.batch(numbers(3), { id: 'old', then: { kind: 'sum' } });
   for (let raw = await redis.rpop(keys.queue); raw !== null; raw = await redis.rpop(keys.queue))
     await redis.hset(keys.result, (JSON.parse(raw) as { id: string }).id, 'done');
@@ -136,7 +131,7 @@ test('parts that a plain worker ran are found and counted', async () => {
 
 test('parts that workers of an earlier version ran are counted', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   await queue.batch(numbers(4), { id: 'v', then: { kind: 'sum' }, onFailure: 'continue' });
   const stop = new AbortController();
   const old = await startOldWorker(redis, keys, 'old');
@@ -159,7 +154,7 @@ test('parts named by number are counted without their client, too', async () => 
     JSON.stringify({ id: `g:${n}`, n, batch: { id: 'g', size: 3, then: 'after' } });
   await redis.hset(keys.result, 'g:0', '1', 'g:2', '1');
   await redis.lpush(keys.queue, part(1));
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   await using _worker = startWorker(server, keys, { handler: () => 'done' });
   await queue.result('g:1');
   await tendBatches(redis, keys, 0);
@@ -168,7 +163,7 @@ test('parts named by number are counted without their client, too', async () => 
 
 test('of several parts with one id, one is added; numbers of any length survive', async () => {
   const keys = freshKeys();
-  await using queue = open(keys);
+  await using queue = openAt(server, keys);
   const lines = [
     '{"id":12345678901234567890}',
     '{"id": 12345678901234567890, "x": 1}',

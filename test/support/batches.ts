@@ -2,7 +2,7 @@
 import type { Redis } from 'ioredis';
 import { expect } from 'vitest';
 import type { QueueKeys } from '../../queue/keys.ts';
-import type { Queue } from '../../queue/queue.ts';
+import { openQueue, type Queue } from '../../queue/queue.ts';
 import type { TaskContext } from '../../worker/task/handler.ts';
 import { eventually } from './eventually.ts';
 import type { RedisServer } from './redis.ts';
@@ -20,6 +20,11 @@ export interface Followed {
     readonly results: string;
     readonly ids: string;
   };
+}
+
+/** A client of the queue that has these keys. */
+export function openAt(server: RedisServer, { queue, result }: QueueKeys): Queue {
+  return openQueue({ redis: server.url, queue, result });
 }
 
 /** Doubles `n`; of a `then` task, adds up what its parts left. */

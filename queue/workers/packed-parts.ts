@@ -1,0 +1,60 @@
+/** Parts of batches that a turn settles, in the form in which it sends them. Pure. */
+import { partNumber, type PartMark } from '../batch-mark.ts';
+import { listed, type PackableObject } from './pack.ts';
+
+/** Parts that say the same of their batch, by their positions in the lists of a `Settled`, from 0. */
+export interface PartGroup {
+  readonly mark: PartMark;
+  readonly results: readonly number[];
+  readonly dead: readonly number[];
+  readonly cancelled: readonly number[];
+  /** Positions in `spawned`: tasks that are added to the batch. */
+  readonly spawned: readonly number[];
+}
+
+/** A group as turn.lua reads it. `all`: the results that its positions are in. */
+export function packedGroup(
+  { mark, results, dead, cancelled, spawned }: PartGroup,
+  all: readonly { readonly id: string | Buffer }[],
+): PackableObject {
+  const positions = (list: readonly number[]): readonly number[] | undefined =>
+    listed(list.map((at) => at + 1));
+  const numbers: number[] = [];
+  const named: number[] = [];
+  let ascend = true;
+  for (const at of results) {
+    const number = partNumber(mark.id, all[at]?.id ?? '');
+    if (number === undefined) named.push(at + 1);
+    else if (numbers.push(number) > 1 && number <= (numbers.at(-2) ?? 0)) ascend = false;
+  }
+  return {
+    id: mark.id,
+    size: mark.size,
+    policy: mark.onFailure,
+    ...packedThen(mark.then),
+    results: listed(runsOf(results.map((at) => at + 1))),
+    numbers: listed(runsOf(ascend ? numbers : [...new Set(numbers)].toSorted((a, b) => a - b))),
+    named: numbers.length > 0 ? listed(runsOf(named)) : undefined,
+    dead: positions(dead),
+    cancelled: positions(cancelled),
+    spawned: positions(spawned),
+  };
+}
+
+/** Ascending numbers as runs: where each begins, and its length. */
+function runsOf(list: readonly number[]): number[] {
+  const runs: number[] = [];
+  for (let from = 0, to = 1; from < list.length; from = to++) {
+    const first = list[from] ?? 0;
+    while (list[to] === first + to - from) to++;
+    runs.push(first, to - from);
+  }
+  return runs;
+}
+
+/** The fields of a `then` task as scripts read them. */
+export function packedThen(then: PartMark['then']): PackableObject {
+  return then
+    ? { then: then.raw, thenId: then.id, thenBatch: then.batch?.id, thenSize: then.batch?.size }
+    : {};
+}
