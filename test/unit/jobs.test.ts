@@ -173,6 +173,11 @@ function pod(ended: Ended | undefined, { phase = 'Failed', uid = 'j-1', born = 1
   };
 }
 
+const disrupted = (one: Pod, is = 'True'): Pod => ({
+  ...one,
+  status: { ...one.status, conditions: [{ type: 'DisruptionTarget', status: is }] },
+});
+
 describe('its end', () => {
   const of = (job: Job, ...pods: Pod[]) => {
     const end = endOf(job);
@@ -201,10 +206,6 @@ describe('its end', () => {
   describe('that did not come by itself, and so is none', () => {
     const succeeded = (message?: string): Pod =>
       pod(message === undefined ? {} : { message }, { phase: 'Succeeded' });
-    const disrupted = (one: Pod, is = 'True'): Pod => ({
-      ...one,
-      status: { ...one.status, conditions: [{ type: 'DisruptionTarget', status: is }] },
-    });
     const deleted = <T extends Job | Pod>(one: T, deletionTimestamp: string): T => ({
       ...one,
       metadata: { ...one.metadata, deletionTimestamp },
@@ -279,6 +280,20 @@ describe('its end', () => {
       [pod({ exitCode: 65, reason: 'Error' })],
       'container "main" ended with exit code 65 (Job videos-x)',
       false,
+    ],
+    [
+      'a rule about pods that are taken away, whether or not the pod is still there',
+      failed('PodFailurePolicy', 'Pod a/b has condition DisruptionTarget matching FailJob rule at index 0'),
+      [disrupted(pod({ exitCode: 143, reason: 'Error' }))],
+      'Pod a/b has condition DisruptionTarget matching FailJob rule at index 0 (Job videos-x)',
+      false,
+    ],
+    [
+      'a pod that was taken away, which counts as an attempt',
+      failed('BackoffLimitExceeded'),
+      [disrupted(pod({ exitCode: 143, reason: 'Error' }))],
+      'container "main" ended with exit code 143 (Job videos-x)',
+      true,
     ],
     [
       'the deadline, even of a pod that never began',

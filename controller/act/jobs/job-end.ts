@@ -50,8 +50,11 @@ export function taskEndOf(job: Job, end: JobEnd, pods: readonly Pod[], container
     const error = `the Job ${job.metadata.name} did not end within its deadline${seconds === undefined ? '' : ` (activeDeadlineSeconds: ${seconds})`}`;
     return { kind: 'failed', error, again: true, serviceMs };
   }
-  const error = `${(pod && failureOf(pod, container)) ?? end.message} (Job ${job.metadata.name})`;
-  return { kind: 'failed', error, again: end.reason !== 'PodFailurePolicy', serviceMs };
+  const isByRule = end.reason === 'PodFailurePolicy';
+  // of a pod that was taken away, which may be gone by now, the rule says more than how its program was stopped
+  const failure = pod && !(isByRule && isTakenAway(pod)) ? failureOf(pod, container) : undefined;
+  const error = `${failure ?? end.message} (Job ${job.metadata.name})`;
+  return { kind: 'failed', error, again: !isByRule, serviceMs };
 }
 
 /** A drain, a preemption, an eviction; or somebody deletes it. */
