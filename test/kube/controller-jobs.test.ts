@@ -324,6 +324,9 @@ describe.concurrent('a Job for each task', () => {
   test('tasks that start no Job use up no room, and one that was taken before does not expire', async () => {
     const { keys, ref, pool: read, jobs } = await create({ mode: 'Paused' });
     const pool = await read();
+    // the controller would follow what is begun here
+    await stage.world.objects.remove(POOLS, ref);
+    await eventually(async () => await expect(read()).rejects.toMatchObject({ notFound: true }));
     const address = { url: stage.world.redis.url };
     await using sampler = createSampler({
       address,
