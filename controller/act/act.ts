@@ -19,6 +19,7 @@ import { initialParkingState, type ParkingState } from './parked/resize.ts';
 import { drainsOf, type Drains } from './scale-in.ts';
 import { sourceDrains, type SourceState } from './source-drains.ts';
 import { nothingKept, step, type Kept, type Step } from './step.ts';
+import type { PodsRead } from './target-pods.ts';
 
 /** The state of this stage for a pool, from one reconcile to the next. */
 export interface ActState {
@@ -28,6 +29,8 @@ export interface ActState {
   kept: Kept;
   /** Our writes of replicas. */
   replicas: Written;
+  /** Of an adopted Deployment, while a scale-in goes on. */
+  podsRead: PodsRead | undefined;
   /** Who else applies them. */
   applier: Applier | undefined;
   /** Names of the pods that match the selector and do not count, as of the last read. */
@@ -48,6 +51,7 @@ export function initialActState(): ActState {
     taken: new Set(),
     kept: nothingKept,
     replicas: nothingWritten,
+    podsRead: undefined,
     applier: undefined,
     strays: [],
     service: noService,
@@ -86,6 +90,7 @@ export function targetOf(input: TargetInput, state: ActState): DeploymentTarget 
     rival,
     partitions,
     written: state.replicas,
+    podsRead: state.podsRead,
     applier: state.applier ?? applierBefore(pool.status?.replicasApplier),
     parking: mayPark(pool) ? (state.parking ??= initialParkingState()) : undefined,
     now,
@@ -138,6 +143,7 @@ export async function act(input: ActInput, state: ActState): Promise<Step> {
   } finally {
     state.applied = target.applied;
     state.replicas = target.written;
+    state.podsRead = target.podsRead;
     state.applier = target.applier;
   }
 }

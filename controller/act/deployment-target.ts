@@ -23,13 +23,13 @@ import { parkingOf, type Parking, type ParkingFailure, type ParkingState } from 
 import { podFailureOf } from './pod-failures.ts';
 import { isReadyPod } from './pods.ts';
 import { replicaWriter } from './replica-writer.ts';
-import { targetPods } from './target-pods.ts';
+import { targetPods, type PodsRead } from './target-pods.ts';
 import { NoTarget, type ParkedCounts, type Replicas, type Target } from './target.ts';
 import { annotatedPauseOf } from '../decide/pause.ts';
 import type { PoolIdentity } from './workers-of.ts';
 
 export interface DeploymentTarget extends Target {
-  /** To be kept until the next reconcile, as are `written` and `applier`. */
+  /** To be kept until the next reconcile, as are `written`, `podsRead` and `applier`. */
   readonly applied: Applied | undefined;
   /** The pods' grace period, where it is derived: before and after this reconcile, and what it should be instead. */
   readonly grace: GraceChange | undefined;
@@ -40,6 +40,8 @@ export interface DeploymentTarget extends Target {
   readonly identity: PoolIdentity;
   /** Our writes of replicas. */
   readonly written: Written;
+  /** The pods that were read, of an adopted Deployment. */
+  readonly podsRead: PodsRead | undefined;
   /** Who applies replicas to the adopted Deployment, which are ours to set. */
   readonly applier: Applier | undefined;
   /** Why replicas cannot be parked, or do not get their full size. */
@@ -64,6 +66,7 @@ export interface DeploymentTargetOptions {
   /** The numbers of partitions that workers take from, `1,16`; `undefined` without partitions. */
   readonly partitions?: string | undefined;
   readonly written: Written;
+  readonly podsRead: PodsRead | undefined;
   readonly applier: Applier | undefined;
   /** Kept from one reconcile to the next. */
   readonly parking: ParkingState | undefined;
@@ -83,7 +86,7 @@ export function deploymentTarget(options: DeploymentTargetOptions): DeploymentTa
   const writer = replicaWriter({ api, target, written, rival, dryRun, now, signal });
   const { parking: state } = options;
   const parking = adopts || !state ? undefined : parkingOf({ api, pool, state, now, signal });
-  const podsOfTarget = targetPods({ api, target, taken, parking, signal });
+  const podsOfTarget = targetPods({ api, target, taken, parking, read: options.podsRead, now, signal });
   let { applier } = options;
   let observed: ScaledDeployment | undefined;
 
@@ -155,6 +158,9 @@ export function deploymentTarget(options: DeploymentTargetOptions): DeploymentTa
     get written() {
       return writer.written;
     },
+    get podsRead() {
+      return adopts ? podsOfTarget.read : undefined;
+    },
     get applier() {
       return applier;
     },
@@ -169,10 +175,11 @@ export function deploymentTarget(options: DeploymentTargetOptions): DeploymentTa
         ? { ...replicas, parked: parkedCounts(parking, activePods(), isRollingOut(observed)) }
         : replicas;
     },
-    members: async (how) =>
-      observed && !adopts && how !== 'fresh'
-        ? podsOfTarget.membersOf(observed, [...pods()], false)
-        : podsOfTarget.list(),
+    members: async (how) => {
+      if (!observed || how === 'fresh') return podsOfTarget.list();
+      if (!adopts) return podsOfTarget.membersOf(observed, [...pods()], false);
+      return podsOfTarget.reuse(observed) ?? podsOfTarget.list();
+    },
     raise,
     remove: async (ids, replicas) => {
       if (!podsOfTarget.listed) throw new Error('replicas can only be removed after a fresh members()');

@@ -67,8 +67,16 @@ export interface Passes {
   readonly absent: Absent;
   /** Since when the counts have differed, ms; `undefined` while they agree. */
   readonly mismatchedSince: number | undefined;
-  /** Members were read because the counts differ, and have for long: when, ms, and what was found. */
-  readonly stuck?: { readonly at: number; readonly held: ScaleInHold };
+  /** The last read of the members, if it found that the counts differ. */
+  readonly differing?: DifferingRead | undefined;
+}
+
+interface DifferingRead {
+  /** ms. */
+  readonly at: number;
+  /** The members as they were cached then; `undefined` if the difference may end without a change of these. */
+  readonly cached: string | undefined;
+  readonly held: ScaleInHold | undefined;
 }
 
 export const noPasses: Passes = { absent: new Map(), mismatchedSince: undefined };
@@ -112,8 +120,12 @@ const SOON_MS = 100;
 const LATER_MS = 1_000;
 /** Counts are updated one after the other, so a difference is normal for this long. */
 const COUNTING_MS = 10_000;
-/** Where it stays longer, members are read from the API server no more often than this. */
-const STUCK_MS = 10_000;
+/**
+ * The watches report changes, so members that show none are read again only when the difference has lasted as long again, between
+ * these limits.
+ */
+const LEAST_REREAD_MS = 10_000;
+const MOST_REREAD_MS = 60_000;
 
 interface Pass extends ScaleInOutcome {
   readonly plan: ScaleInPlan;
@@ -126,10 +138,11 @@ export async function scaleIn(input: ScaleInInput): Promise<ScaleInResult> {
   const { target, drains, replicas, before, now } = input;
   const again = { to: replicas.wanted, progress: '', held: undefined, passes: before, requeueInMs: LATER_MS };
   let members = await target.members();
+  const cached = textOf(members);
   // the watch may be out of date if the counts differ
   if (!members.fresh && !agree(members)) {
-    const { stuck } = before;
-    if (stuck && now - stuck.at < STUCK_MS) return { ...again, held: stuck.held };
+    const restMs = untilReread(before, cached, now);
+    if (restMs > 0) return { ...again, held: before.differing?.held, requeueInMs: restMs };
     members = await target.members('fresh');
   }
   if (members.wanted !== replicas.wanted || !members.settled) return again;
@@ -151,12 +164,15 @@ export async function scaleIn(input: ScaleInInput): Promise<ScaleInResult> {
   const isPersistent = mismatchedSince !== undefined && now - mismatchedSince >= COUNTING_MS;
   const held =
     heldBy(plan, input.unmanaged, isPersistent) ?? (waiting.length > 0 ? drains.held?.() : undefined);
-  const stuck = held?.reason === 'CountsDiffer' ? { at: now, held } : undefined;
+  // a worker that leaves Redis ends a difference as well, which no watch reports
+  const isReported = members.existing > members.all.length;
+  const differing =
+    plan.mismatch === undefined ? undefined : { at: now, held, cached: isReported ? cached : undefined };
   return {
     to,
     progress: describeProgress(gone.length, waiting.length, drains.terms),
     held,
-    passes: { absent: plan.absent, mismatchedSince, ...(stuck && { stuck }) },
+    passes: { absent: plan.absent, mismatchedSince, ...(differing && { differing }) },
     requeueInMs: !awaited ? undefined : soon ? SOON_MS : LATER_MS,
   };
 }
@@ -202,6 +218,21 @@ export async function cancelDrains({
   const kept = members.all.filter((member) => member.going && !doomed.includes(member));
   // otherwise the next reduction of replicas, perhaps a manual one, would remove these
   if (kept.length > 0) await target.keep(kept.map(({ id }) => id));
+}
+
+/** How long members whose counts differ need not be read again, ms; 0 or less if they are to be read now. */
+function untilReread({ differing, mismatchedSince }: Passes, cached: string, now: number): number {
+  if (!differing || mismatchedSince === undefined) return 0;
+  const { at, held } = differing;
+  const isUnchanged = differing.cached === cached;
+  if (!isUnchanged && held?.reason !== 'CountsDiffer') return 0;
+  const lastedMs = isUnchanged ? Math.min(at - mismatchedSince, MOST_REREAD_MS) : 0;
+  return at + Math.max(LEAST_REREAD_MS, lastedMs) - now;
+}
+
+function textOf({ wanted, existing, rollingOut, settled, all, ending }: Members): string {
+  const each = all.map(({ id, ready }) => [id, ready]);
+  return JSON.stringify([wanted, existing, rollingOut, settled, each, ending]);
 }
 
 function agree({ all, wanted, existing }: Members): boolean {

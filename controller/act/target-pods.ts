@@ -10,9 +10,19 @@ import {
   type ScaledDeployment,
 } from './known-deployment.ts';
 import type { Parking } from './parked/resize.ts';
+import { slimPod } from './known-pod.ts';
 import { isActivePod, isOwnPod } from './ownership.ts';
 import { listPods, memberOf, setCosts } from './pods.ts';
 import type { Members } from './target.ts';
+
+/** Pods as they were read, for a pool whose pods are not watched. */
+export interface PodsRead {
+  readonly pods: readonly Pod[];
+  /** The Deployment's resource version: it changes when the counts of its pods do. */
+  readonly version: string;
+  /** ms of the elapsed clock. */
+  readonly at: number;
+}
 
 export interface TargetPodsOptions {
   readonly api: KubeApi;
@@ -21,6 +31,10 @@ export interface TargetPodsOptions {
   readonly taken: Set<string>;
   /** Of a pool that parks replicas. */
   readonly parking?: Parking | undefined;
+  /** The last read, if the reconcile before this used it. */
+  readonly read?: PodsRead | undefined;
+  /** ms of the elapsed clock. */
+  readonly now: number;
   readonly signal: AbortSignal;
 }
 
@@ -36,13 +50,22 @@ export interface TargetPods {
   membersOf(deployment: ScaledDeployment, found: readonly Pod[], fresh: boolean): Members;
   /** Reads Deployment and pods from the API server. */
   list(): Promise<Members>;
+  /** The members by an earlier read, if the Deployment has not changed since. */
+  reuse(deployment: ScaledDeployment): Members | undefined;
+  /** The read that this reconcile used, to be kept until the next one. */
+  readonly read: PodsRead | undefined;
   /** Marks the pods of the last `list` as to be removed if `going` names them, all others as not. */
   mark(going: readonly string[]): Promise<void>;
   /** Removes the marks of these pods. */
   unmark(ids: readonly string[]): Promise<void>;
 }
 
-export function targetPods({ api, target, taken, parking, signal }: TargetPodsOptions): TargetPods {
+/** A pod may change, or be replaced, without a change of the Deployment's counts. */
+const REUSE_MS = 60_000;
+
+export function targetPods(options: TargetPodsOptions): TargetPods {
+  const { api, target, taken, parking, now, signal } = options;
+  let read: PodsRead | undefined;
   let strays: readonly string[] | undefined;
   let last: { readonly pods: readonly Pod[]; readonly resourceVersion: string | undefined } | undefined;
 
@@ -69,6 +92,7 @@ export function targetPods({ api, target, taken, parking, signal }: TargetPodsOp
       const goes = going.includes(pod.metadata.name);
       return memberOf(pod, taken).some((member) => member.going !== goes) ? [{ pod, goes }] : [];
     });
+    if (changes.length > 0) read = undefined;
     await setCosts(api, changes, signal);
     for (const { pod, goes } of changes) {
       if (goes) taken.add(pod.metadata.name);
@@ -86,6 +110,9 @@ export function targetPods({ api, target, taken, parking, signal }: TargetPodsOp
     get listed() {
       return last !== undefined;
     },
+    get read() {
+      return read;
+    },
     own,
     membersOf,
     list: async () => {
@@ -94,8 +121,20 @@ export function targetPods({ api, target, taken, parking, signal }: TargetPodsOp
       const deployment = await api.deployments.get(target, { signal });
       const labelSelector = deployment.spec && selectorText(deployment.spec.selector);
       const pods = await listPods(api, { namespace, labelSelector }, signal);
-      last = { pods, resourceVersion: deployment.metadata.resourceVersion };
+      const { resourceVersion } = deployment.metadata;
+      last = { pods, resourceVersion };
+      read =
+        resourceVersion === undefined
+          ? undefined
+          : { pods: pods.map(slimPod), version: resourceVersion, at: now };
       return membersOf(scaledPart(deployment), pods, true);
+    },
+    reuse: (deployment) => {
+      const { read: before } = options;
+      if (!before || before.version !== deployment.metadata.resourceVersion) return undefined;
+      if (now - before.at >= REUSE_MS) return undefined;
+      read = before;
+      return membersOf(deployment, before.pods, false);
     },
     mark: (going) => setMarks(own(last?.pods ?? []), going),
     unmark: (ids) =>

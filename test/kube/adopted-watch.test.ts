@@ -3,7 +3,11 @@
  * a watch that stands still, or shows a Deployment that is gone, leads to no number that nobody decided.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { adoptedDeployment } from '../../controller/act/adopted-deployment.ts';
 import { createAdoptedDeployments } from '../../controller/act/adopted-deployments.ts';
+import { deploymentTarget } from '../../controller/act/deployment-target.ts';
+import { nothingWritten } from '../../controller/act/other-writers.ts';
+import type { PodsRead } from '../../controller/act/target-pods.ts';
 import type { KubeApi } from '../../kube/api.ts';
 import { createKubeApi } from '../../kube/client.ts';
 import { DEPLOYMENTS, POOLS, type ObjectRef } from '../../kube/resources.ts';
@@ -211,6 +215,51 @@ test('a pool that names another Deployment leaves the first as it is', async () 
   await replicasAre(3);
   theirs = { ...theirs, name: 'existing' };
   expect((await deployment()).spec?.replicas).toBe(2);
+});
+
+test('pods of an adopted Deployment are listed again only when it has changed, or after a minute', async () => {
+  await createTheirs(2);
+  await createPool();
+  const [adopter, real] = [await pool(), createKubeApi(world.transport)];
+  let lists = 0;
+  const list: KubeApi['list'] = (...call) => {
+    lists++;
+    return real.list(...call);
+  };
+  let podsRead: PodsRead | undefined;
+  /** As in a reconcile of a scale-in. Resolves to whether the members are those of a new list. */
+  const membersAt = async (now: number): Promise<boolean> => {
+    const target = deploymentTarget({
+      api: { ...real, list },
+      pool: adopter,
+      applied: undefined,
+      known: undefined,
+      adopted: { find: async () => adoptedDeployment(await deployment()) },
+      pods: () => [],
+      taken: new Set(),
+      service: { p99Ms: undefined, idle: true },
+      rival: undefined,
+      written: nothingWritten,
+      podsRead,
+      applier: undefined,
+      parking: undefined,
+      now,
+      signal: new AbortController().signal,
+    });
+    await target.observe();
+    const { fresh, wanted } = await target.members();
+    expect(wanted).toBe(2);
+    podsRead = target.podsRead;
+    return fresh;
+  };
+  expect(await membersAt(0)).toBe(true);
+  expect(await membersAt(59_999)).toBe(false);
+  expect(await membersAt(60_000)).toBe(true);
+  expect(await membersAt(61_000)).toBe(false);
+  await world.objects.patch(DEPLOYMENTS, theirs, { status: { replicas: 2 } }, 'status');
+  expect(await membersAt(62_000)).toBe(true);
+  expect(await membersAt(63_000)).toBe(false);
+  expect(lists).toBe(3);
 });
 
 describe('a watch that stands still', () => {

@@ -212,6 +212,7 @@ test('a write without a change does not make a watch count as late for ever', as
       service: { p99Ms: undefined, idle: true },
       rival: undefined,
       written: nothingWritten,
+      podsRead: undefined,
       applier: undefined,
       parking: initialParkingState(),
       now: 0,

@@ -88,6 +88,43 @@ describe('a watch that lags', () => {
     expect(await other.next()).toMatchObject({ scaled: { from: 2, to: 1 }, held: undefined });
   });
 
+  describe('a status that counts pods which a list does not show', () => {
+    const differing = async (): Promise<ReturnType<typeof scene>> => {
+      const it = scene({ a: 'drained 0', b: 'busy 1' });
+      it.work = 1;
+      it.late = { existing: 3 };
+      it.fresh = { existing: 3 };
+      await it.next();
+      return it;
+    };
+    /** Whether a list is read: it would show now that the counts agree. */
+    const reads = async (it: ReturnType<typeof scene>, now: number): Promise<boolean> => {
+      it.now = now;
+      it.fresh = {};
+      const { scaled } = await it.next();
+      it.fresh = { existing: 3 };
+      return scaled !== undefined;
+    };
+
+    test('has the list read again at once when the watch shows a change', async () => {
+      const it = await differing();
+      expect(await reads(it, 1_000)).toBe(false);
+      it.late = { existing: 4 };
+      expect(await reads(it, 2_000)).toBe(true);
+    });
+
+    test('else not before it has lasted as long again, ten seconds at least and a minute at most', async () => {
+      const it = await differing();
+      for (const at of [10_000, 20_000, 40_000, 80_000, 140_000, 200_000]) {
+        expect(await reads(it, at - 1)).toBe(false);
+        it.now = at;
+        expect((await it.next()).held?.reason).toBe('CountsDiffer');
+      }
+      expect(await reads(it, 259_999)).toBe(false);
+      expect(await reads(it, 260_000)).toBe(true);
+    });
+  });
+
   test('cancelling a scale-in removes the mark that an earlier pass left on a pod that stays', async () => {
     const it = scene({ a: 'draining 1', b: 'busy 1' });
     it.leaving = new Set(['a']);
