@@ -61,10 +61,11 @@ redis.call('LLEN', KEYS[1])
 redis.call('HLEN', HISTORY)
 redis.call('HLEN', PASTS)
 
--- Adds to a counter. One that is no number, because something else wrote it, begins anew: an error here, at the end of a turn,
--- would stop all that follow. turn.lua and reap.lua have the same function.
+-- Adds to a counter. One that is no number, or beyond 2^53, because something else wrote it, begins anew: an error here, at the end
+-- of a turn, would stop all that follow. turn.lua and reap.lua have the same function.
 local function tally(key, field, by)
-  if type(redis.pcall('HINCRBY', key, field, by)) ~= 'number' then
+  local sum = redis.pcall('HINCRBY', key, field, by)
+  if type(sum) ~= 'number' or math.abs(sum) > 2 ^ 53 then
     redis.pcall('HSET', key, field, math.max(by, 0))
   end
 end

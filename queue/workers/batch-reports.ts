@@ -6,7 +6,7 @@
 import type { Redis } from 'ioredis';
 import { queueKeys, type QueueKeys } from '../keys.ts';
 import type { RedisOf } from '../location.ts';
-import { asList } from '../scripts/decode-reply.ts';
+import { asBytes, asList } from '../scripts/decode-reply.ts';
 import { readCut, readTexts } from '../scripts/read.ts';
 import { script } from '../scripts/scripts.ts';
 import { pack } from './pack.ts';
@@ -52,9 +52,9 @@ async function deliverAll(place: Place, errors: unknown[]): Promise<readonly Que
   do {
     const page = await readPage(place, cursor);
     cursor = page.next;
-    for (const [id, number] of page.noted) {
+    for (const noted of page.noted) {
       try {
-        for (const one of await deliver(place, id, number)) told.set(one.queue, one);
+        for (const one of await deliver(place, noted)) told.set(one.queue, one);
       } catch (error) {
         errors.push(error);
       }
@@ -63,18 +63,21 @@ async function deliverAll(place: Place, errors: unknown[]): Promise<readonly Que
   return [...told.values()];
 }
 
+/** As it is stored: something else may have written what is no text. */
+type Noted = readonly [batch: Buffer, number: Buffer];
+
 interface Page {
   readonly next: string;
-  readonly noted: readonly (readonly [id: string, number: string])[];
+  readonly noted: readonly Noted[];
 }
 
 async function readPage({ redis, keys }: Place, cursor: string): Promise<Page> {
   const cut = { bytes: LONGEST, values: 16 * READ };
   const reply = await readCut(redis, keys.batchReports, cut, 'HSCAN', cursor, 'COUNT', READ);
   const [next, found] = asList(reply, 'reports', 2);
-  const texts = asList(found, 'reports').map(String);
-  const pairs = texts.flatMap((id, i) => (i % 2 === 0 ? [[id, texts[i + 1] ?? ''] as const] : []));
-  return { next: String(next), noted: pairs };
+  const texts = asList(found, 'reports').map((text) => asBytes(text, 'a report'));
+  const noted = texts.flatMap((id, i) => (i % 2 === 0 ? [[id, texts[i + 1] ?? Buffer.of()] as const] : []));
+  return { next: String(next), noted };
 }
 
 /** Fields of a batch's record. */
@@ -92,8 +95,9 @@ async function readFields(
   return found.map((one) => (Buffer.isBuffer(one) ? one.toString() : undefined));
 }
 
-async function deliver(place: Place, id: string, number: string): Promise<readonly QueueKeys[]> {
+async function deliver(place: Place, [batch, number]: Noted): Promise<readonly QueueKeys[]> {
   const { redis, keys } = place;
+  const id = batch.toString();
   const [role, ended] = await readFields(place, id, 'role', 'endedAt');
   const told =
     role === 'share' ? await tellWhole(place, id) : role === 'whole' ? await tellShares(place, id) : [];
@@ -102,12 +106,12 @@ async function deliver(place: Place, id: string, number: string): Promise<readon
   const forgot = await script(redis, 'batch-reported')(
     batchReports,
     keys.batchSpawned(id),
-    id,
+    batch,
     number,
     isOver,
   );
-  // there has been more to tell since
-  return forgot === 1 ? told : [...told, keys];
+  // there has been more to tell since, but not of what is no batch
+  return forgot === 1 || role === undefined ? told : [...told, keys];
 }
 
 async function tellWhole(place: Place, id: string): Promise<readonly QueueKeys[]> {

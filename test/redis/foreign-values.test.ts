@@ -7,7 +7,7 @@ import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { cancelTask } from '../../queue/cancel.ts';
 import { readProgress } from '../../queue/progress.ts';
-import { sampleQueue } from '../../queue/pool/sample.ts';
+import { noCounters, sampleQueue } from '../../queue/pool/sample.ts';
 import { findOverdue, reap, rejoin } from '../../queue/workers/reap.ts';
 import { sweep } from '../../queue/workers/sweep.ts';
 import { eventually } from '../support/eventually.ts';
@@ -74,36 +74,53 @@ test('and goes back to the queue where no worker is left', async () => {
   expect(await redis.hgetall(keys.history)).toEqual({ '=a': '0:1' });
 });
 
-test.each(['', 'x', 'nan', '-nan', 'inf', '9223372036854775807', '1e999', '-5'])(
-  'a counter %j begins anew',
-  async (value) => {
-    const keys = freshKeys();
-    await redis.lpush(keys.queue, 'a', 'b', 'c');
-    const counters = [
-      'taken',
-      'completed',
-      'retried',
-      'failed',
-      'serviceUs',
-      'recovered',
-      'fenced',
-      'asideAlone',
-    ];
-    await redis.hset(keys.stats, Object.fromEntries(counters.map((field) => [field, value])));
-    const worker = await startHandWorker(redis, keys);
-    const [a, b, c] = (await worker.turn({ want: 3 })).tasks;
-    if (!a || !b || !c) throw new Error('three tasks were pushed');
-    const retries = [{ receipt: b.receipt, delayMs: 0, past: { attempts: 1, deliveries: 0 } }];
-    const dead = [{ receipt: c.receipt, id: 'c', header: '{}' }];
-    const held = await worker.turn({ want: 1, settled: { results: [done(a)], retries, dead, serviceUs: 1 } });
-    expect(texts(held.tasks)).toEqual(['b']);
-    expect(await reap(redis, keys, worker.id, 'any', 'lost')).toBe(1);
-    expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['b']);
-    const [completed, ...others] = await redis.hmget(keys.stats, 'completed', 'retried', 'failed', 'fenced');
-    expect(Number(completed)).toBeGreaterThan(0);
-    for (const other of others) expect(Number.isSafeInteger(Number(other))).toBe(true);
-  },
-);
+const FOREIGN_COUNTERS = [
+  '',
+  'x',
+  'nan',
+  '-nan',
+  'inf',
+  '1e999',
+  '1000000000000000000',
+  '9223372036854775807',
+];
+test.each([...FOREIGN_COUNTERS, '-5'])('a counter %j begins anew', async (value) => {
+  const keys = freshKeys();
+  await redis.lpush(keys.queue, 'a', 'b', 'c');
+  const counters = [
+    'taken',
+    'completed',
+    'retried',
+    'failed',
+    'serviceUs',
+    'recovered',
+    'fenced',
+    'asideAlone',
+  ];
+  await redis.hset(keys.stats, Object.fromEntries(counters.map((field) => [field, value])));
+  const worker = await startHandWorker(redis, keys);
+  const [a, b, c] = (await worker.turn({ want: 3 })).tasks;
+  if (!a || !b || !c) throw new Error('three tasks were pushed');
+  const retries = [{ receipt: b.receipt, delayMs: 0, past: { attempts: 1, deliveries: 0 } }];
+  const dead = [{ receipt: c.receipt, id: 'c', header: '{}' }];
+  const held = await worker.turn({ want: 1, settled: { results: [done(a)], retries, dead, serviceUs: 1 } });
+  expect(texts(held.tasks)).toEqual(['b']);
+  expect(await reap(redis, keys, worker.id, 'any', 'lost')).toBe(1);
+  expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['b']);
+  const [completed, ...others] = await redis.hmget(keys.stats, 'completed', 'retried', 'failed', 'fenced');
+  expect(Number(completed)).toBeGreaterThan(0);
+  for (const other of others) expect(Number.isSafeInteger(Number(other))).toBe(true);
+});
+
+test.each(FOREIGN_COUNTERS)('a sample counts %j as none, so that a pool at zero can start', async (value) => {
+  const keys = freshKeys();
+  await redis.lpush(keys.queue, 'a');
+  const names = ['taken', 'completed', 'serviceUs', 'squaredTasks', 'squaresS2', 'expired', 'slow1'];
+  await redis.hset(keys.stats, { ...Object.fromEntries(names.map((name) => [name, value])), failed: 3 });
+  const { waiting, counters, slow } = await sampleQueue(redis, keys);
+  expect({ waiting, counters }).toEqual({ waiting: 1, counters: { ...noCounters, failed: 3 } });
+  expect(slow[0]).toBe(0);
+});
 
 const WRITERS = {
   text: async (key: string) => redis.set(key, 'x'),

@@ -2,6 +2,7 @@
  * One turn of an epoch: decide what it asks for and settles, send it, apply the reply. One is on its way at a time, and handlers
  * run on meanwhile.
  */
+import { isReply } from '../../queue/connection/reply-code.ts';
 import { deliverReports } from '../../queue/workers/batch-reports.ts';
 import { countBrought } from '../../queue/workers/brought.ts';
 import type { TurnRequest } from '../../queue/workers/turn.ts';
@@ -159,7 +160,8 @@ function apply(
 function tellPartitions({ options: { redisOf, keys, log } }: EpochContext): void {
   if (!redisOf) return;
   deliverReports(redisOf, keys).catch((err: unknown) =>
-    log.debug({ err }, 'failed to tell another partition of a batch; retrying'),
+    // a partition that cannot be reached is reported by its own turns
+    log[isReply(err) ? 'warn' : 'debug']({ err }, 'failed to tell another partition of a batch; retrying'),
   );
 }
 

@@ -17,8 +17,9 @@ local about = cmsgpack.unpack(ARGV[5])
 local batches = batches_of(KEYS[1], KEYS[2], base, about.resultName)
 local id, number, count, tasks = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local by = about.unique and 'client' or nil
--- fails here, before any write, if the queue key has another type
+-- fails here, before any write, if a key that a batch cannot begin without has another type
 redis.call('LLEN', KEYS[1])
+if number == 1 then redis.call('ZCARD', base .. (about.role == 'share' and 'shares' or 'batches')) end
 local b = batches.read(id)
 local adder, chunk = unpack(redis.call('HMGET', base .. 'batch:' .. id, 'adder', 'chunk'))
 chunk = tonumber(chunk) or 0

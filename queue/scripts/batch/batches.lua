@@ -88,7 +88,8 @@ local function batches_of(queue, result, base, shown, now)
 
   -- Another partition is to be told how this batch, or share, stands.
   local function report(b)
-    call('HINCRBY', REPORTS, b.id, 1)
+    -- anything that differs from what is there says that there is more to tell
+    if type(redis.pcall('HINCRBY', REPORTS, b.id, 1)) ~= 'number' then call('HSET', REPORTS, b.id, now) end
     self.reports = self.reports + 1
   end
   self.count_up, self.report = count_up, report
@@ -113,13 +114,13 @@ local function batches_of(queue, result, base, shown, now)
   local function create(id, size, about)
     local b = {id = id, key = key('batch', id), size = size or 0, declared = size, policy = about.policy or 'wait',
       result = about.result or shown or result or ''}
+    b.role = about.role
+    call('ZADD', b.role == 'share' and SHARES or BATCHES, '+inf', id)
     call('HSET', b.key, 'size', b.size, 'created', now, 'at', now, 'result', b.result)
     if size then call('HSET', b.key, 'declared', size) end
-    b.role = about.role
     if b.role then call('HSET', b.key, 'role', b.role, 'homeResult', about.homeResult) end
     if b.role == 'whole' then call('HSET', b.key, 'partitions', about.partitions) end
     if b.role == 'share' then call('HSET', b.key, 'home', about.home) end
-    call('ZADD', b.role == 'share' and SHARES or BATCHES, '+inf', id)
     records[id] = b
     describe(b, about)
     return b
@@ -132,11 +133,14 @@ local function batches_of(queue, result, base, shown, now)
       local name = key(b.declared and 'batch-ended' or 'batch-left', b.id)
       local size = redis.pcall('SCARD', name)
       if type(size) == 'table' then return nil, size, name end
-      b.left = b.declared and b.size - size or b.numbered and size - 1 + b.numbered or size
+      local parts = b.declared and b.size - size or b.numbered and size - 1 + b.numbered or size
+      b.shares = 0
       if b.role == 'whole' then
-        b.shares = call('SCARD', key('batch-shares', b.id))
-        b.left = b.left + b.shares
+        name = key('batch-shares', b.id)
+        b.shares = redis.pcall('SCARD', name)
+        if type(b.shares) == 'table' then return nil, b.shares, name end
       end
+      b.left = parts + b.shares
     end
     return b.left
   end
@@ -221,8 +225,24 @@ local function batches_of(queue, result, base, shown, now)
 
   local settle
 
-  -- All parts have ended.
+  -- Why a batch that is begun or ends cannot be written: a key that this needs has another type. Also the command that fails there, and
+  -- the key. Nothing where all can be used.
+  local function unfit_end(b)
+    local keys = {{'LLEN', queue}, {'ZCARD', b.role == 'share' and SHARES or BATCHES}, {'ZCARD', CANCELLED}, {'HLEN', ERRORS}, {'LLEN', DEAD}}
+    if b.role then keys[#keys + 1] = {'HLEN', REPORTS} end
+    if b.thenBatch then keys[#keys + 1] = {'SCARD', key('batch-inner', b.thenBatch)} end
+    for _, one in ipairs(keys) do
+      local size = redis.pcall(one[1], one[2])
+      if type(size) == 'table' then return string.format('%s (the key is "%s")', size.err, one[2]), one end
+    end
+  end
+  self.unfit_end = unfit_end
+
+  -- All parts have ended. Once the state says so, nobody tries again: if anything failed after that, `then` would be lost.
   local function conclude(b)
+    local _, unfit = unfit_end(b)
+    -- raises the error as it is
+    if unfit then call(unpack(unfit)) end
     local state = b.state == 'failing' and 'failed' or b.state == 'cancelling' and 'cancelled' or 'ended'
     b.over, b.state = true, state
     call('HSET', b.key, 'state', state, 'endedAt', now)
@@ -271,8 +291,8 @@ local function batches_of(queue, result, base, shown, now)
   -- Cancels what is left of a batch: workers drop each part that they meet. `state`: 'failing' or 'cancelling'.
   local function stop(b, state, why)
     b.state = state
-    call('HSET', b.key, 'state', state, 'why', why)
     call('ZADD', CANCELLED, now + KEPT, mark(b.id))
+    call('HSET', b.key, 'state', state, 'why', why)
     if type(redis.pcall('HINCRBY', base .. 'stats', 'marks', 1)) ~= 'number' then
       redis.pcall('HSET', base .. 'stats', 'marks', now)
     end

@@ -14,6 +14,8 @@ local SHARES = base .. 'batch-shares:' .. id
 if not b or b.role ~= 'whole' or b.over or redis.call('SMISMEMBER', SHARES, share)[1] == 0 then return {0} end
 local listed = batches.count_of(redis.call('HGET', b.key, 'listed:' .. share)) or 0
 if tonumber(ARGV[4]) ~= listed then return {2, listed} end
+local unfit = batches.unfit_end(b)
+if unfit then return redis.error_reply(unfit) end
 if #ARGV > 4 then
   redis.call('RPUSH', base .. 'batch-ids:' .. id, unpack(ARGV, 5))
   redis.call('HSET', b.key, 'listed:' .. share, listed + #ARGV - 4)

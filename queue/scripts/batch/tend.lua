@@ -45,10 +45,10 @@ local function is_empty()
   end
   return true
 end
-if b.state and still >= 12 * tonumber(ARGV[1]) and is_empty() then
-  batches.abandon(b)
-  if b.over then return 1 end
-end
+if b.state and still >= 12 * tonumber(ARGV[1]) and is_empty() then batches.abandon(b) end
+-- where the end could not be written when the last part was counted
+batches.conclude_if_done(b)
+if b.over then return 1 end
 if b.role == 'whole' and still >= 2 * tonumber(ARGV[1]) and redis.call('SCARD', base .. 'batch-shares:' .. b.id) > 0 then
   local asked = tonumber(redis.call('HGET', b.key, 'asked')) or 0
   if now - asked >= 12 * tonumber(ARGV[1]) or asked > now then

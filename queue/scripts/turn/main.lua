@@ -15,7 +15,7 @@ local function settle()
   local completed, ended = #turn.receipts, #turn.receipts + #retries + #dead
   if ended > 0 then
     local sums = redis.pcall('HMGET', STATS, 'completed', 'serviceUs', 'squaredTasks', 'squaresS2')
-    if sums.err then return sums.err end
+    if sums.err then return misfit(sums, STATS) end
     local results = turn.results
     if completed > 0 then
       if #ARGV > 1 then

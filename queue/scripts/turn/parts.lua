@@ -36,10 +36,20 @@ local function parts_of_turn()
     return room.none_for
   end
 
+  -- how many parts of a batch this turn ends, at most
+  local function parts_in(group)
+    local runs, count = group.results or none, #(group.dead or none) + #(group.cancelled or none)
+    for run = 2, #runs, 2 do count = count + runs[run] end
+    return count
+  end
+
   -- Why a key of a batch that this turn may write cannot be used; nothing where all can. `b`: the batch, or what it will be.
   local function unfit_key(group, b)
-    local _, unfit, name = batches.count_left(b)
+    local left, unfit, name = batches.count_left(b)
     if unfit then return misfit(unfit, name) end
+    -- begins it, or may end it
+    unfit = (not b.key or left <= parts_in(group)) and batches.unfit_end(b)
+    if unfit then return unfit end
     local sizes = {}
     if b.waited or group.dead then sizes['batch-failed:'] = 'SCARD' end
     if b.declared or group.spawned then sizes['batch-ids:'] = 'LLEN' end

@@ -1,0 +1,167 @@
+/**
+ * What something else wrote into the keys that the end of a batch needs: the end waits until the key is right, what follows is pushed once,
+ * and the key is named.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Redis } from 'ioredis';
+import type { QueueKeys } from '../../queue/keys.ts';
+import { deliverReports } from '../../queue/workers/batch-reports.ts';
+import { tendBatches } from '../../queue/workers/sweep.ts';
+import {
+  occurrences,
+  openScene,
+  places,
+  workIn,
+  type Place,
+  type Scene,
+} from '../support/batch-partitions.ts';
+import { numbers, openAt } from '../support/batches.ts';
+import { eventually } from '../support/eventually.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
+import { freshKeys } from '../support/turns.ts';
+import { startWorker } from '../support/workers.ts';
+
+/** Replaces a key by a text; returns what brings it back. */
+async function spoil(redis: Redis, key: string): Promise<() => Promise<void>> {
+  const kept = `kept:${key}`;
+  const existed = (await redis.exists(key)) === 1;
+  if (existed) await redis.rename(key, kept);
+  await redis.set(key, 'x');
+  return async () => {
+    await redis.del(key);
+    if (existed) await redis.rename(kept, key);
+  };
+}
+
+/** Runs parts when the gate is open, and the task that follows them. */
+function gated() {
+  const { promise: opened, resolve: open } = Promise.withResolvers<void>();
+  let running = 0;
+  let followed = 0;
+  return {
+    open,
+    running: (count: number) => eventually(() => expect(running).toBe(count)),
+    followed: () => followed,
+    handler: async (task: unknown): Promise<string> => {
+      if ((task as { readonly parts?: unknown }).parts) return `followed ${++followed}`;
+      running++;
+      await opened;
+      return 'done';
+    },
+  };
+}
+
+describe('one list', () => {
+  let server: RedisServer;
+  let redis: Redis;
+  beforeAll(async () => {
+    server = await startRedis();
+    redis = server.client();
+  });
+  afterAll(() => server[Symbol.asyncDispose]());
+
+  test.each(['batches', 'errors', 'dead', 'cancelled'] as const)('%s of another type', async (name) => {
+    const keys = freshKeys();
+    await using queue = openAt(server, keys);
+    const gate = gated();
+    await using worker = startWorker(server, keys, { concurrency: 2, handler: gate.handler });
+    await queue.batch(numbers(2), { id: 'b', then: { kind: 'merge' } });
+    await gate.running(2);
+    const mend = await spoil(redis, keys[name]);
+    gate.open();
+    await eventually(() => expect(JSON.stringify(worker.log)).toContain(`the key is \\"${keys[name]}\\"`));
+    expect(gate.followed()).toBe(0);
+    await mend();
+    expect(await queue.result('b:then')).toBe('followed 1');
+    expect(await queue.batch.show('b')).toMatchObject({ state: 'ended', succeeded: 2, failed: 0 });
+    expect(await redis.llen(keys.dead)).toBe(0);
+  });
+
+  test('an end that could not be written is made up for', async () => {
+    const keys = freshKeys();
+    await using queue = openAt(server, keys);
+    await queue.batch(numbers(1), { id: 'b', then: { kind: 'merge' } });
+    await redis.del(keys.queue, keys.batchNumbered('b'), keys.batchLeft('b'));
+    await redis.hset(keys.batch('b'), { done: 1, at: 0 });
+    await redis.hdel(keys.batch('b'), 'numbered');
+    await tendBatches(redis, keys, 0);
+    expect(await redis.llen(keys.queue)).toBe(1);
+    expect(await queue.batch.show('b')).toMatchObject({ state: 'ended', succeeded: 1 });
+  });
+});
+
+describe('partitions', () => {
+  let place: Place;
+  beforeAll(async () => {
+    const [[, start] = []] = places;
+    if (!start) throw new Error('there is a place');
+    place = await start();
+  });
+  afterAll(() => place[Symbol.asyncDispose]());
+
+  /** Tells what is noted in all lists. */
+  async function tellAll({ lists, redisOf }: Scene): Promise<void> {
+    for (const keys of lists) await deliverReports(redisOf, keys).catch(() => undefined);
+  }
+
+  async function expectFollowedOnce(scene: Scene, followed: () => number): Promise<void> {
+    await eventually(async () => {
+      await tellAll(scene);
+      expect(followed()).toBe(1);
+    });
+    expect(await scene.queue.result('b:then')).toBe('followed 1');
+    expect(await scene.queue.batch.show('b')).toMatchObject({ state: 'ended', succeeded: 20, failed: 0 });
+    expect(await occurrences(scene, 'b:then')).toEqual([]);
+  }
+
+  const NAMES = {
+    batches: (keys: QueueKeys) => keys.batches,
+    shares: (keys: QueueKeys) => keys.shares,
+    errors: (keys: QueueKeys) => keys.errors,
+    batchReports: (keys: QueueKeys) => keys.batchReports,
+    batchShares: (keys: QueueKeys) => keys.batchShares('b'),
+  };
+  test.each(Object.entries(NAMES))('%s of another type', async (_, nameOf) => {
+    await using scene = await openScene(place);
+    const { queue, lists, redisOf } = scene;
+    const gate = gated();
+    await using worker = workIn(place, scene, gate.handler);
+    await queue.batch(numbers(20), { id: 'b', then: { kind: 'merge' } });
+    await gate.running(20);
+    const mends = await Promise.all(lists.map((keys) => spoil(redisOf(keys), nameOf(keys))));
+    gate.open();
+    const key = /the key is \\"(millrace:\{\d\}[^"]*)\\"/;
+    await eventually(() => expect(lists.map(nameOf)).toContain(key.exec(JSON.stringify(worker.log))?.[1]));
+    await tellAll(scene);
+    expect(gate.followed()).toBe(0);
+    for (const mend of mends) await mend();
+    await expectFollowedOnce(scene, gate.followed);
+  });
+
+  test.each(['', 'x', 'nan', '1.5', '9223372036854775807', 'y'.repeat(3_000)].map((number) => ({ number })))(
+    'a report whose number is $number',
+    async ({ number }) => {
+      await using scene = await openScene(place);
+      const { queue, lists, redisOf } = scene;
+      const gate = gated();
+      await using worker = workIn(place, scene, gate.handler);
+      await queue.batch(numbers(20), { id: 'b', then: { kind: 'merge' } });
+      await gate.running(20);
+      for (const keys of lists) await redisOf(keys).hset(keys.batchReports, 'b', number);
+      gate.open();
+      await expectFollowedOnce(scene, gate.followed);
+      expect(worker.log.filter(({ level }) => level !== 'info')).toEqual([]);
+      for (const keys of lists) expect(await redisOf(keys).exists(keys.batchReports)).toBe(0);
+    },
+  );
+
+  test('reports of what is no batch are forgotten', async () => {
+    await using scene = await openScene(place);
+    const { lists, redisOf } = scene;
+    const [keys] = lists as [QueueKeys];
+    const redis = redisOf(keys);
+    await redis.hset(keys.batchReports, Buffer.of(0xff, 0xfe), Buffer.of(0xff), 'x', 'y', '', '1');
+    await deliverReports(redisOf, keys);
+    expect(await redis.exists(keys.batchReports)).toBe(0);
+  });
+});
