@@ -32,7 +32,7 @@ import { paused, withoutSample } from './hold.ts';
 import { limitStep } from './max-step.ts';
 import { needOf, type Need, type PoolNow } from './need.ts';
 import { numbersOf } from './numbers.ts';
-import { describeBound, seconds, describeWork } from './reason.ts';
+import { describeBound, seconds, describeWork, TOO_FEW_FINISHED } from './reason.ts';
 import { NONSENSE, soundDecision, soundSample } from './sanity.ts';
 import { boundsAt } from './schedule.ts';
 import { adviceWithoutSample } from './target-wait/sizing.ts';
@@ -99,6 +99,8 @@ interface Choice {
   readonly why: string;
   /** What the window or experience keeps, where that was considered. */
   readonly kept?: number;
+  /** It keeps them because too few tasks have finished. */
+  readonly unsure?: true;
 }
 
 type Begun = Memory & { readonly since: number; readonly inherited: number };
@@ -110,25 +112,24 @@ function choose(policy: Policy, memory: Begun, pool: PoolNow, need: Need): Choic
   const { since, inherited } = memory;
   const isNew = now - since < (policy.windowMs ?? DEFAULT_WINDOW_MS);
   // a bound that the user lowered is no guess about the future: it applies immediately
-  const kept = Math.min(
-    Math.max(
-      need.replicas,
-      highestNeed(need.needs),
-      need.sizing?.keep ?? 0,
-      isNew ? Math.min(current, inherited) : 0,
-    ),
-    bounds.maxReplicas,
-  );
+  const needed = Math.max(need.replicas, highestNeed(need.needs), isNew ? Math.min(current, inherited) : 0);
+  const kept = Math.min(Math.max(needed, need.sizing?.keep ?? 0), bounds.maxReplicas);
   const patience = need.windowMs > 0 ? seconds(need.windowMs) : undefined;
-  if (kept >= current)
+  if (kept >= current) {
+    const unsure = needed < current && need.sizing?.unsure === true;
+    const but = unsure
+      ? TOO_FEW_FINISHED
+      : patience
+        ? `not yet for ${patience}`
+        : 'the others may be needed again soon';
     return {
       wanted: current,
       cause: 'WithinWindow',
-      why: patience
-        ? `; ${need.replicas} would do, but not yet for ${patience}`
-        : `; ${need.replicas} would do, but the others may be needed again soon`,
+      why: `; ${need.replicas} would do, but ${but}`,
       kept,
+      ...(unsure && { unsure }),
     };
+  }
   return {
     wanted: kept,
     cause: 'ScaleDown',
@@ -146,7 +147,7 @@ function decisionOf(
   memory: Begun,
   pool: PoolNow,
   need: Need,
-  { wanted, cause, why, kept }: Choice,
+  { wanted, cause, why, kept, unsure }: Choice,
 ): Decision {
   const { current, now, bounds } = pool;
   const { sizing, starting, plain, asked, limited, needs, windowMs } = need;
@@ -173,6 +174,7 @@ function decisionOf(
       ...(numbers.tasksPerReplica !== undefined && { plain }),
       wanted,
       ...(kept !== undefined && { kept }),
+      ...(unsure && { unsure }),
     },
     memory: {
       since: memory.since,

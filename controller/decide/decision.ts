@@ -143,6 +143,8 @@ export interface Numbers {
   /** The most that the window needed or experience keeps, and the window, ms; 0: experience chose. */
   readonly kept?: number;
   readonly windowMs?: number;
+  /** Neither of them keeps the replicas, but that too few tasks have finished. */
+  readonly unsure?: true;
   /** What came out of that, before the limits on steps. */
   readonly wanted?: number;
   readonly maxStep?: { readonly up?: MaxStep; readonly down?: MaxStep };

@@ -4,6 +4,9 @@ import { DEFAULT_TASKS_PER_REPLICA } from './tasks-per-replica.ts';
 import type { BoundsNow } from './schedule.ts';
 import type { Sizing } from './target-wait/sizing.ts';
 
+/** Why no replicas go although fewer would do. */
+export const TOO_FEW_FINISHED = 'too few tasks have finished to be sure';
+
 /** The work of the queue, and the rule that it is counted by. */
 export function describeWork(
   policy: Policy,

@@ -4,7 +4,7 @@
  */
 import type { DecisionRecord } from './decisions.ts';
 import type { Numbers } from '../decide/decision.ts';
-import { seconds } from '../decide/reason.ts';
+import { seconds, TOO_FEW_FINISHED } from '../decide/reason.ts';
 
 /** A heading, and the lines below it. */
 export type Explanation = readonly [heading: string, lines: readonly string[]];
@@ -85,9 +85,13 @@ function boundLines({ bounds, asked = 0, need }: Numbers): string[] {
   return [need > asked ? `${line}: the fewest allowed, ${asked} would do` : `${line}: neither decides`];
 }
 
-function windowLines(cause: string, { windowMs = 0, kept, need }: Numbers): string[] {
+function windowLines(cause: string, { windowMs = 0, kept, need, unsure }: Numbers): string[] {
   if (kept === undefined) return [];
-  const why = windowMs > 0 ? `the last ${seconds(windowMs)} needed ${kept}` : `${kept} kept from experience`;
+  const why = unsure
+    ? TOO_FEW_FINISHED
+    : windowMs > 0
+      ? `the last ${seconds(windowMs)} needed ${kept}`
+      : `${kept} kept from experience`;
   return [cause === 'WithinWindow' ? `${why}: so the pool stays, though ${need} would do now` : why];
 }
 
@@ -124,7 +128,7 @@ function changeLines(cause: string, desired: number, numbers: Numbers): string[]
   if (asked > bounds.maxReplicas) lines.push(`maxReplicas ${asked} would allow what is asked for`);
   if (asked < bounds.minReplicas)
     lines.push(`minReplicas ${asked} would let the pool go down to what is asked for`);
-  if (cause === 'WithinWindow' && wanted === desired)
+  if (cause === 'WithinWindow' && wanted === desired && !numbers.unsure)
     lines.push(
       windowMs > 0
         ? `a shorter scaleDown.window than ${seconds(windowMs)} would let the others go sooner`

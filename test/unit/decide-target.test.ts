@@ -83,6 +83,23 @@ describe('a decision', () => {
     expect(decide(policy, uncounted, 0, seasoned(), 1_000_500).desired).toBe(10);
   });
 
+  test('a guess takes no replica away before tasks have shown how long they are, whatever the window', () => {
+    const brief = { ...policy, maxReplicas: 10, windowMs: 2_000 };
+    const all = decide(brief, look(200, 0, 0, 0), 0, noMemory, 0);
+    expect(all.desired).toBe(10);
+    const none = decide(brief, look(200, 0, 0, 0), 10, all.memory, 2_500, 0);
+    const first = decide(brief, look(199, 1, 1, 0), 10, none.memory, 3_000, 1);
+    expect(first.desired).toBe(10);
+    expect(first.reason).toBe(
+      '10: 199 waiting, 1 in flight, 5 tasks a replica; 2 would do, but too few tasks have finished to be sure',
+    );
+    const short = decide(brief, look(180, 10, 20, 10), 10, first.memory, 4_000, 10);
+    expect(short.desired).toBe(10);
+    // more replicas than tasks are no guess
+    const gone = decide(brief, look(0, 3, 3, 0), 10, first.memory, 6_000, 3);
+    expect(gone.desired).toBe(3);
+  });
+
   test('tasks that are due, or fall due while a replica starts, count as waiting', () => {
     const memory = seasoned();
     const known = look(0, 0, 1_000, 1_000) as Sample & { kind: 'known' };

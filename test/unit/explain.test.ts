@@ -111,6 +111,13 @@ test.each<[string, Policy, Sample[], number, RegExp]>([
     /^To change it: a shorter scaleDown\.window than 60 s/m,
   ],
   [
+    'a window that has passed before any task has finished',
+    { ...plain, tasksPerReplica: undefined, targetWaitMs: 10_000, windowMs: 0 },
+    [known(200), known(199)],
+    10,
+    /^Window: too few tasks have finished to be sure: so the pool stays, though 2 would do now$/m,
+  ],
+  [
     'a limit on steps',
     { ...plain, maxStepUp: { replicas: 2 } },
     [known(50)],

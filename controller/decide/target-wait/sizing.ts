@@ -28,6 +28,8 @@ export interface Sizing {
   readonly learning: boolean;
   /** Replicas that are worth keeping. */
   readonly keep: number;
+  /** Too few tasks have finished to say that fewer replicas would do. */
+  readonly unsure: boolean;
   /** Replicas that the forecast asks for. */
   readonly floor: number;
   readonly serviceMs: number | undefined;
@@ -67,19 +69,22 @@ export function size(
   const unfetched = isUnfetched(learned, now);
   const oldestMs = list.cohorts[0]?.oldest ?? 0;
   const situation = { ...wish, oldestMs, startMs, startKnown: start !== undefined, unfetched };
-  const common = { sure, startMs, learning: isLearning(list, learned.starts.length) };
+  const unsure = (service?.finished ?? 0) < TRUSTED && workOf(seen) > 0;
+  const common = { sure, startMs, unsure, learning: isLearning(list, learned.starts.length) };
   if (!service) {
     // how long they run is unknown: with a slot for each, all start
     const asked = Math.ceil((inFlight + waiting) / slots);
+    const keep = Math.min(seen.wanted, Math.ceil(workOf(seen) / slots));
     const advice = latenessAdvice({ ...situation, asked, unfinished: true });
-    return { ...common, needed: undefined, keep: 0, floor: 0, serviceMs: undefined, advice, learned };
+    return { ...common, needed: undefined, keep, floor: 0, serviceMs: undefined, advice, learned };
   }
   const progress = progressOf(learned.curve, waitMs, TRUSTED);
   const serviceMs = meanInView(service, progress.tasks, progress.runMs - list.unripeMs);
   const needed = Math.max(sure, neededFor(wish, seen, learned, { ...service, mean: serviceMs }, startMs));
   const worth = worthOfStart(startMs, waitMs);
   const idle = withNeed(learned.idle, Math.min(needed, wish.maxReplicas), now, before?.at ?? now);
-  const keep = keptFor(wish, seen, service, idle, worth);
+  // the first tasks to finish are the short ones, so the first mean is too low
+  const keep = unsure ? seen.wanted : keptFor(wish, seen, idle, worth);
   const elapsedMs = now - (before?.at ?? now);
   const next: Learned = {
     ...learned,
@@ -101,6 +106,10 @@ export function size(
       latenessAdvice({ ...situation, asked: needed, unfinished: false }),
     learned: next,
   };
+}
+
+function workOf({ waiting, inFlight, due, dueSoon }: SizingInput): number {
+  return waiting + inFlight + due + dueSoon;
 }
 
 /** The waiting tasks and what they wait for. */
@@ -126,11 +135,12 @@ function listAt(
 /** Replicas without which a task would miss the target, by the sum of the work. */
 function neededFor(
   { slots, waitMs }: SizingPolicy,
-  { now, waiting, inFlight, wanted, parked = 0, due, dueSoon }: SizingInput,
+  seen: SizingInput,
   { curve, ready, starts }: Learned,
   service: LearnedService,
   startMs: number,
 ): number {
+  const { now, waiting, inFlight, wanted, parked = 0, due, dueSoon } = seen;
   const coming = rateOf(curve, now, Math.max(waitMs, 2 * startMs)) * startMs;
   const { enough, more } = slotsFor(
     {
@@ -158,7 +168,7 @@ function neededFor(
       caution: CAUTION,
     },
   );
-  const work = waiting + inFlight + due + dueSoon;
+  const work = workOf(seen);
   const missing = more > 0 ? Math.ceil(more / slots - TOLERANCE) : 0;
   const lazy = Math.max(enough, lazyDemand(curve, now, service.mean, waitMs));
   return Math.max(
@@ -173,14 +183,10 @@ function neededFor(
 /** Replicas that are worth keeping; `worth`: idling that a start is worth, ms. */
 function keptFor(
   { windowMs }: SizingPolicy,
-  { now, wanted, waiting, inFlight, due, dueSoon }: SizingInput,
-  { finished }: LearnedService,
+  { now, wanted }: SizingInput,
   idle: Idle,
   worth: number,
 ): number {
-  // the first tasks to finish are the short ones, so the first mean is too low
-  const trusted = finished >= TRUSTED || waiting + inFlight + due + dueSoon === 0;
-  if (!trusted) return wanted;
   const worthIt = worthKeeping(idle, now, worth, windowMs);
   const small = wanted - worthIt <= SMALL_STEP * wanted;
   return small && windowMs === undefined
