@@ -116,6 +116,7 @@ const HEAVY = new Set([
   'stream/consumers',
   'stream/promises',
   'tls',
+  'v8',
   'worker_threads',
   'zlib',
 ]);

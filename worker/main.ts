@@ -29,6 +29,7 @@ import { createWorkerHealth } from './epoch/health.ts';
 import type { WorkerOptions } from './epoch/options.ts';
 import { checkOneHandler } from './flags/handler-flags.ts';
 import { waitOutGrace } from './process/grace.ts';
+import { giveMemoryBack } from './process/idle-memory.ts';
 import { createWorkerMetrics } from './process/metrics.ts';
 import { defaultWorkerId, runWorker } from './worker.ts';
 
@@ -132,6 +133,7 @@ async function main(): Promise<void> {
   const { handle, begin, bytesOnly } = handler;
   const own = { handler: handle, begin, bytesOnly, log, metrics, health, ...readinessEvents(state, log) };
   const hurry = hurryAfter(flags.grace, signals, log);
+  using _idle = giveMemoryBack(() => ({ tasks: metrics.busySlots(), computedMs: computedMs() }));
   await runWorker({ ...settings, ...own }, signals.stopping, hurry).catch(rethrow(log));
   log.info('stopped');
 }

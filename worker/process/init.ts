@@ -1,6 +1,6 @@
 /**
- * `worker/process/`: the worker as a process: init where it is process 1, its start from compiled code, its metrics, how
- * long it runs on when told to stop. It knows nothing of queues or epochs.
+ * `worker/process/`: the worker as a process: init where it is process 1, its start from compiled code, its metrics, what
+ * memory it gives back, how long it runs on when told to stop. It knows nothing of queues or epochs.
  *
  * A worker that is the first process of a container has the duties of an init: orphans become its children, and Node waits
  * only for what it started itself, so each helper that a task leaves behind stays as a zombie until the container can start

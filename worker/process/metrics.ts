@@ -16,6 +16,8 @@ export interface WorkerMetrics extends MetricsSource {
   of(queue: string): QueueMetrics;
   /** Sets where the slots are read from. */
   watchSlots(slots: { readonly total: number; readonly busy: number }): void;
+  /** Slots in which a task runs. */
+  busySlots(): number;
   redisFailed(what: RedisFailure): void;
 }
 
@@ -96,6 +98,7 @@ export function createWorkerMetrics(): WorkerMetrics {
     ...createMetrics(tallies),
     tallies,
     watchSlots: (now) => (slots = now),
+    busySlots: () => slots.busy,
     redisFailed: (what) => errors.inc(failures[what]),
     of: (queue) => {
       const labels = { queue };
