@@ -30,6 +30,7 @@ import { startBenchRedis, type BenchRedis } from './redis.ts';
 import type { Bench, BenchOptions } from './report.ts';
 import { waitReady } from './rounds.ts';
 import { range } from './tasks.ts';
+import { prepareWorkerBundle } from './worker-bundle.ts';
 
 const CONCURRENCY = 100;
 const TASKS = 100_000;
@@ -145,7 +146,7 @@ async function openMillrace(
   stack: AsyncDisposableStack,
   options: BenchOptions,
 ): Promise<{ readonly batch: FanOut; readonly plain: FanOut }> {
-  const worker = stack.use(millraceWorker(server, CONCURRENCY));
+  const worker = stack.use(await millraceWorker(server, await prepareWorkerBundle(stack), CONCURRENCY));
   await waitReady(worker, options.signal);
   const names = { queue: `millrace-${CONCURRENCY}`, result: `millrace-${CONCURRENCY}:result` };
   const queue = stack.use(openQueue({ redis: server.url, ...names }));

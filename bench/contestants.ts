@@ -5,10 +5,10 @@
 import { Queue } from 'bullmq';
 import { closeRedis, openRedis } from '../queue/connection/connection.ts';
 import { queueKeys } from '../queue/keys.ts';
-import { workerProgram } from '../cli/dev/worker-program.ts';
 import { startChild, type Child } from './child.ts';
 import type { BenchRedis } from './redis.ts';
 import { expectResult, idOf, inBatches, pushTasks, range, verifyResults } from './tasks.ts';
+import type { WorkerBundle } from './worker-bundle.ts';
 
 export interface Contestant extends AsyncDisposable {
   readonly name: string;
@@ -45,16 +45,21 @@ export function listAndHash(
   };
 }
 
-/** Millrace's own worker processes, from source, with all that they do for a task. */
-export function millraceWorker(server: BenchRedis, concurrency: number, processes = 1): Contestant {
+/** Millrace's own worker processes, as in their image, with all that they do for a task. */
+export async function millraceWorker(
+  server: BenchRedis,
+  bundle: WorkerBundle,
+  concurrency: number,
+  processes = 1,
+): Promise<Contestant> {
   const queue = processes === 1 ? `millrace-${concurrency}` : `millrace-${concurrency}x${processes}`;
   const result = `${queue}:result`;
-  const module = `${import.meta.dirname}/handler.ts`;
   const retry = { attempts: 5, backoff: { initialMs: 1_000, maxMs: 60_000, jitter: true } };
-  const settings = { redis: { url: server.url }, queue, result, module, concurrency, graceMs: 5_000, retry };
-  const children = range(0, processes, (i) =>
-    startChild(workerProgram(settings, `${queue}-${i}`, process.env)),
+  const settings = { redis: { url: server.url }, queue, result, concurrency, graceMs: 5_000, retry };
+  const programs = await Promise.all(
+    range(0, processes, (i) => bundle.program(settings, `${queue}-${i}`, 'handler.ts')),
   );
+  const children = programs.map(startChild);
   const many = processes === 1 ? '' : `${processes} processes, `;
   return {
     ...listAndHash(`Millrace, ${many}concurrency ${concurrency}`, server, queue, result),

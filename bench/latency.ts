@@ -26,6 +26,7 @@ import { startBenchRedis, type BenchRedis } from './redis.ts';
 import type { Bench } from './report.ts';
 import { waitReady } from './rounds.ts';
 import { expectResult, idOf, taskOf } from './tasks.ts';
+import { prepareWorkerBundle } from './worker-bundle.ts';
 
 const PUSHES = 2_000;
 const BLOCK = 50;
@@ -52,7 +53,7 @@ interface Client {
 export const latency: Bench = async (options) => {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startBenchRedis(options.progress));
-  const ours = stack.use(millraceWorker(server, 1));
+  const ours = stack.use(await millraceWorker(server, await prepareWorkerBundle(stack), 1));
   const theirs = stack.use(bullmq(server, 1));
   await waitReady(ours, options.signal);
   await waitReady(theirs, options.signal);

@@ -20,6 +20,9 @@ export interface Drain {
 /** Interval at which the number of results is read, ms. */
 const POLL_MS = 5;
 const STUCK_TIMEOUT_MS = 30_000;
+/** Less than this between two drains is no growth of a rate. */
+const GROWTH = 1.05;
+const MOST_WARM_UPS = 12;
 
 /** Resolves when the contestant's process is ready; rejects when `signal` aborts. */
 export async function waitReady(contestant: Contestant, signal: AbortSignal): Promise<void> {
@@ -53,6 +56,27 @@ export async function drainRound(
     clientUs: (1_000 * clientMs) / count,
     redisBusy: redisMs / tookMs,
   };
+}
+
+/**
+ * Lets a contestant drain tasks until its rate has not grown twice in a row: compilers go on optimizing for seconds, and what is measured
+ * is the rate after that. `sizeFor`: the number of tasks of a drain at this rate, a second. Returns the best rate.
+ */
+export async function warmUp(
+  server: Pick<BenchRedis, 'cpuMs'>,
+  contestant: Contestant,
+  sizeFor: (rate: number | undefined) => number,
+  signal: AbortSignal,
+): Promise<number> {
+  let best: number | undefined;
+  let steady = 0;
+  for (let drains = 0; drains < MOST_WARM_UPS && steady < 2; drains++) {
+    signal.throwIfAborted();
+    const { tasksPerSecond } = await drainRound(server, contestant, sizeFor(best));
+    steady = tasksPerSecond > (best ?? 0) * GROWTH ? 0 : steady + 1;
+    best = Math.max(best ?? 0, tasksPerSecond);
+  }
+  return best ?? 0;
 }
 
 async function expectAlive({ children }: Contestant): Promise<void> {

@@ -18,10 +18,11 @@ import {
 } from './figures.ts';
 import { startBenchRedis, type BenchRedis } from './redis.ts';
 import type { Bench, BenchOptions } from './report.ts';
-import { drainRound, waitReady, type Drain } from './rounds.ts';
+import { drainRound, waitReady, warmUp, type Drain } from './rounds.ts';
+import { prepareWorkerBundle } from './worker-bundle.ts';
 
-/** Enough to warm up JIT compilers, and to estimate how many tasks a round needs. */
-const WARM_UP_TASKS = 20_000;
+/** In the first drain, which shows how many tasks a round needs. */
+const FIRST_TASKS = 20_000;
 const MOST_TASKS = 400_000;
 const FEWEST_TASKS = 2_000;
 
@@ -40,10 +41,11 @@ type Rounds = Map<string, { readonly without: Drain[]; readonly withAof: Drain[]
 export const throughput: Bench = async (options) => {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startBenchRedis(options.progress));
+  const bundle = await prepareWorkerBundle(stack);
   const contestants = [
-    millraceWorker(server, 1),
-    millraceWorker(server, 100),
-    millraceWorker(server, 100, 2),
+    await millraceWorker(server, bundle, 1),
+    await millraceWorker(server, bundle, 100),
+    await millraceWorker(server, bundle, 100, 2),
     bullmq(server, 1),
     bullmq(server, 100),
     drainer(server, PLAIN, 'client-plain.ts'),
@@ -78,12 +80,15 @@ async function measure(
 ): Promise<Rounds> {
   const sizes = new Map<string, number>();
   const most = options.tasks ?? MOST_TASKS;
+  const sizeFor = (rate: number | undefined): number => {
+    const wanted = rate === undefined ? FIRST_TASKS : Math.round(rate * options.seconds);
+    return Math.min(most, Math.max(FEWEST_TASKS, wanted));
+  };
   for (const contestant of contestants) {
     await waitReady(contestant, options.signal);
-    options.signal.throwIfAborted();
-    const { tasksPerSecond } = await drainRound(server, contestant, Math.min(most, WARM_UP_TASKS));
-    const wanted = Math.round(tasksPerSecond * options.seconds);
-    sizes.set(contestant.name, Math.min(most, Math.max(FEWEST_TASKS, wanted)));
+    const rate = await warmUp(server, contestant, sizeFor, options.signal);
+    sizes.set(contestant.name, sizeFor(rate));
+    options.progress(`${contestant.name}: ${thousands(rate)}/s when it is warm`);
   }
   const rounds: Rounds = new Map(contestants.map(({ name }) => [name, { without: [], withAof: [] }]));
   for (let round = 1; round <= count; round++) {
