@@ -36,23 +36,28 @@ export function createSettling(entries: readonly Finished[], worker: string, sto
   let groups: PartGroups | undefined;
   const prepare = (): void => {
     const from = lists.results.length;
+    // V8 makes an object of each number that a closure's variable is set to, but not in this function's own
+    let [ms, squares] = [serviceMs, squaresMs2];
     for (; prepared < entries.length; prepared++) {
       const entry = entries[prepared] as Finished;
-      const { kind } = entry.outcome;
+      const { outcome, batch } = entry;
+      const { kind } = outcome;
       if (entry.unbegun) unbegun.push(entry.delivery.receipt);
       list(entry, worker, lists);
-      const added = entry.outcome.kind === 'result' && entry.outcome.spawned;
+      const added = kind === 'result' && outcome.spawned;
       if (added) spawned.push({ result: lists.results.length - 1, tasks: added });
-      if (entry.batch)
-        (groups ??= createPartGroups()).add(entry.batch, kind, lists, added ? spawned.length - 1 : false);
-      if (kind === 'release' || kind === 'cancelled' || hasExpired(entry.outcome)) continue;
-      serviceMs += entry.serviceMs;
-      squaresMs2 += entry.serviceMs ** 2;
-      const bucket = slowBucket(entry.serviceMs);
+      if (batch) (groups ??= createPartGroups()).add(batch, kind, lists, added ? spawned.length - 1 : false);
+      if (kind === 'release' || kind === 'cancelled' || hasExpired(outcome)) continue;
+      const { serviceMs: taken } = entry;
+      ms += taken;
+      squares += taken * taken;
+      const bucket = slowBucket(taken);
       if (bucket > 0) slow.push(bucket);
     }
+    serviceMs = ms;
+    squaresMs2 = squares;
     packed ??= new PackedResults(stored, lists.results.length);
-    packed.add(from === 0 ? lists.results : lists.results.slice(from));
+    packed.add(lists.results, from);
   };
   return {
     prepare,
@@ -123,7 +128,11 @@ function list(finished: Finished, worker: string, lists: Lists): void {
   const { receipt, past } = delivery;
   switch (outcome.kind) {
     case 'result':
-      lists.results.push({ receipt, id, value: outcome.value, ...(unique !== undefined && { unique }) });
+      lists.results.push(
+        unique === undefined
+          ? { receipt, id, value: outcome.value }
+          : { receipt, id, value: outcome.value, unique },
+      );
       break;
     case 'retry': {
       const next = { attempts: attempt, deliveries: past.deliveries };

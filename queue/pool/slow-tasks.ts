@@ -11,6 +11,7 @@ export const SLOW_BUCKETS = 32;
 
 /** The bucket for a service time, ms; 0 if it was not slow. */
 export function slowBucket(serviceMs: number): number {
+  if (serviceMs <= SLOW_MS) return 0;
   const bucket = Math.ceil(4 * Math.log2(serviceMs / SLOW_MS));
   return Math.max(0, Math.min(bucket, SLOW_BUCKETS));
 }

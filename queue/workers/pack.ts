@@ -40,9 +40,10 @@ export class PackedList {
     this.#packer = new Packer(bytes);
   }
 
-  add(values: readonly Packable[]): void {
-    this.#packer.values(values);
-    this.length += values.length;
+  push(value: string | Buffer | number): void {
+    if (typeof value === 'string') this.#packer.text(value);
+    else this.#packer.any(value);
+    this.length++;
   }
 
   /** The values, without the header of the array. */
@@ -64,30 +65,12 @@ class Packer {
   }
 
   any(value: Packable): void {
-    if (typeof value === 'string') this.#text(value);
+    if (typeof value === 'string') this.text(value);
     else if (typeof value === 'number') this.#number(value);
     else if (Buffer.isBuffer(value)) this.#raw(value);
     else if (Array.isArray(value)) this.#array(value as readonly Packable[]);
     else if (value instanceof PackedList) this.#list(value);
     else this.#object(value as PackableObject);
-  }
-
-  /** Most values are short texts: a loop over local variables, without a call for each of them. */
-  values(values: readonly Packable[]): void {
-    for (let i = 0; i < values.length; i++) {
-      const into = this.#buffer;
-      let to = this.#at;
-      for (; i < values.length; i++) {
-        const value = values[i];
-        if (typeof value !== 'string' || value.length > SHORT_TEXT || to + SHORT_TEXT + 2 > into.length)
-          break;
-        const end = writeAscii(into, to, value);
-        if (end === undefined) break;
-        to = end;
-      }
-      this.#at = to;
-      if (i < values.length) this.any(values[i] as Packable);
-    }
   }
 
   #reserve(room: number): void {
@@ -114,15 +97,20 @@ class Packer {
     this.#head(size, 0xa0, 31, 0xda);
   }
 
-  #text(value: string): void {
+  /** Most values are short texts. */
+  text(value: string): void {
     if (value.length <= SHORT_TEXT) {
       this.#reserve(value.length + 2);
       const end = writeAscii(this.#buffer, this.#at, value);
-      if (end !== undefined) {
+      if (end > 0) {
         this.#at = end;
         return;
       }
     }
+    this.#anyText(value);
+  }
+
+  #anyText(value: string): void {
     const size = Buffer.byteLength(value);
     this.#rawHead(size);
     this.#reserve(size);
@@ -145,7 +133,7 @@ class Packer {
 
   #array(values: readonly Packable[]): void {
     this.#arrayHead(values.length);
-    this.values(values);
+    for (const value of values) this.any(value);
   }
 
   #list({ length, packed }: PackedList): void {
@@ -172,7 +160,7 @@ class Packer {
     const names = Object.keys(value).filter((name) => value[name] !== undefined);
     this.#head(names.length, 0x80, 15, 0xde);
     for (const name of names) {
-      this.#text(name);
+      this.text(name);
       this.any(value[name] as Packable);
     }
   }
@@ -180,9 +168,9 @@ class Packer {
 
 /**
  * Writes a short text at this position, if it is all ASCII: its bytes need not be counted first. Returns the position after it, or
- * `undefined` if it is not.
+ * 0 if it is not.
  */
-function writeAscii(into: Buffer, at: number, value: string): number | undefined {
+function writeAscii(into: Buffer, at: number, value: string): number {
   const { length } = value;
   let to = at;
   if (length <= 31) into[to++] = 0xa0 | length;
@@ -192,37 +180,62 @@ function writeAscii(into: Buffer, at: number, value: string): number | undefined
   }
   for (let i = 0; i < length; i++) {
     const code = value.charCodeAt(i);
-    if (code > 0x7f) return undefined;
+    if (code > 0x7f) return 0;
     into[to++] = code;
   }
   return to;
 }
 
-/**
- * Calls `each` with where each text of an array that `cmsgpack.pack` has made of them begins and ends, and returns their number. Throws for
- * anything else.
- */
-export function readTexts(packed: Buffer, each: (from: number, to: number) => void): number {
-  const odd = (): never => {
-    throw new Error('Redis replied something else than a packed array of texts');
-  };
-  const first = packed[0] ?? 0;
-  const wide = first === 0xdc ? 2 : first === 0xdd ? 4 : 0;
-  if (wide === 0 && first >> 4 !== 0x9) odd();
-  const count = wide > 0 ? wholeAt(packed, 1, wide) : first & 0xf;
-  let at = 1 + wide;
-  for (let i = 0; i < count; i++) {
+/** Reads the texts of an array that `cmsgpack.pack` has made of them, one after the other. */
+export class TextReader {
+  readonly length: number;
+  /** Where the text that was read last begins and ends. */
+  from = 0;
+  to: number;
+  #left: number;
+  readonly #packed: Buffer;
+
+  /** Throws for what is no such array, as `next` does. */
+  constructor(packed: Buffer) {
+    const first = packed[0] ?? 0;
+    const wide = first === 0xdc ? 2 : first === 0xdd ? 4 : 0;
+    if (wide === 0 && first >> 4 !== 0x9) throw odd();
+    this.length = wide > 0 ? wholeAt(packed, 1, wide) : first & 0xf;
+    this.to = 1 + wide;
+    this.#left = this.length;
+    this.#packed = packed;
+  }
+
+  /** Returns whether there was one more. */
+  next(): boolean {
+    if (this.#left === 0) return false;
+    const packed = this.#packed;
+    let at = this.to;
     const head = packed[at++] ?? 0;
     let size = head & 0x1f;
     if (head >= 0xd9 && head <= 0xdb) {
       const bytes = 1 << (head - 0xd9);
       size = wholeAt(packed, at, bytes);
       at += bytes;
-    } else if (head >> 5 !== 0x5) odd();
-    if (at + size > packed.length) odd();
-    each(at, (at += size));
+    } else if (head >> 5 !== 0x5) throw odd();
+    if (at + size > packed.length) throw odd();
+    this.from = at;
+    this.to = at + size;
+    this.#left--;
+    return true;
   }
-  return count;
+
+  /** One that goes on where this one is. */
+  copy(): TextReader {
+    const copy = new TextReader(this.#packed);
+    copy.to = this.to;
+    copy.#left = this.#left;
+    return copy;
+  }
+}
+
+function odd(): Error {
+  return new Error('Redis replied something else than a packed array of texts');
 }
 
 /** A number of so many bytes, the highest first. */

@@ -1,7 +1,7 @@
 /**
  * The results of a turn in the form in which it sends them. Most are packed while Redis is at the turn before, which would otherwise wait for it.
  */
-import { PackedList, type Packable } from './pack.ts';
+import { PackedList } from './pack.ts';
 
 /** An id or a value of this size is an argument of its own: it is not copied, and the packed argument stays small. */
 const LONG = 4_096;
@@ -31,16 +31,15 @@ export class PackedResults {
     this.results = new PackedList(32 * count);
   }
 
-  add(results: readonly Result[]): void {
-    const receipts: string[] = [];
-    const values: Packable[] = [];
-    for (const { receipt, id, value, unique } of results) {
-      receipts.push(receipt);
-      values.push(shortened(id, this.long), this.stored ? '' : shortened(value, this.long));
+  /** Adds those of `results` that follow the first `from`. */
+  add(results: readonly Result[], from = 0): void {
+    for (let i = from; i < results.length; i++) {
+      const { receipt, id, value, unique } = results[i] as Result;
+      this.receipts.push(receipt);
+      this.results.push(shortened(id, this.long));
+      this.results.push(this.stored ? '' : shortened(value, this.long));
       if (unique !== undefined) this.unique.push({ receipt, id, key: unique });
     }
-    this.receipts.add(receipts);
-    this.results.add(values);
   }
 
   /** Of the packed argument's. */

@@ -1,5 +1,5 @@
-/** The tasks of a reply that has many of them in one text: how many they are is known immediately, and they are unpacked when one is needed. */
-import { readTexts } from './pack.ts';
+/** The tasks of a reply that has many of them in one text: how many they are is known immediately, and each is unpacked when it is needed. */
+import { TextReader } from './pack.ts';
 
 /** A class: V8 would keep the getters of an object literal, and with them the tasks, until it collects all of its memory. */
 export class PackedTasks<Delivery> {
@@ -8,26 +8,37 @@ export class PackedTasks<Delivery> {
   readonly bytes: number;
   readonly #packed: Buffer;
   readonly #deliver: (raw: Buffer, at: number) => Delivery;
-  #deliveries: Delivery[] | undefined;
+  /** At those that were not taken yet. */
+  readonly #texts: TextReader;
+  #taken = 0;
 
   /** `deliver`: the delivery of the task at a position. Throws for what is no packed array of texts. */
   constructor(packed: Buffer, deliver: (raw: Buffer, at: number) => Delivery) {
+    const texts = new TextReader(packed);
+    this.#texts = texts.copy();
     let bytes = 0;
-    this.length = readTexts(packed, (from, to) => void (bytes += to - from));
+    while (texts.next()) bytes += texts.to - texts.from;
+    this.length = texts.length;
     this.bytes = bytes;
     this.#packed = packed;
     this.#deliver = deliver;
   }
 
-  get deliveries(): readonly Delivery[] {
-    return (this.#deliveries ??= this.#unpack());
+  /** The next one. */
+  take(): Delivery | undefined {
+    return this.#next(this.#texts, this.#taken++);
   }
 
-  #unpack(): Delivery[] {
-    const packed = this.#packed;
-    const deliver = this.#deliver;
-    const unpacked: Delivery[] = [];
-    readTexts(packed, (from, to) => void unpacked.push(deliver(packed.subarray(from, to), unpacked.length)));
-    return unpacked;
+  /** Those that were not taken yet. */
+  get deliveries(): readonly Delivery[] {
+    const texts = this.#texts.copy();
+    return Array.from(
+      { length: this.length - this.#taken },
+      (_, i) => this.#next(texts, this.#taken + i) as Delivery,
+    );
+  }
+
+  #next(texts: TextReader, at: number): Delivery | undefined {
+    return texts.next() ? this.#deliver(this.#packed.subarray(texts.from, texts.to), at) : undefined;
   }
 }

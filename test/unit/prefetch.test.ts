@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { createPace, holdTarget } from '../../worker/epoch/tasks/prefetch.ts';
+import { MovingPace, holdTarget } from '../../worker/epoch/tasks/prefetch.ts';
 
 describe('holdTarget', () => {
   test.each([
@@ -40,16 +40,16 @@ describe('holdTarget', () => {
   });
 });
 
-describe('createPace', () => {
+describe('MovingPace', () => {
   test('has no estimate before the first task, and adopts that one', () => {
-    const pace = createPace();
+    const pace = new MovingPace();
     expect(pace.serviceMs).toBeUndefined();
     pace.finished(40, 1_000);
     expect(pace.serviceMs).toBe(40);
   });
 
   test('forgets half within 14 tasks', () => {
-    const pace = createPace();
+    const pace = new MovingPace();
     pace.finished(100, 0);
     for (let i = 0; i < 14; i++) pace.finished(0, 0);
     expect(pace.serviceMs).toBeGreaterThan(47);
@@ -57,7 +57,7 @@ describe('createPace', () => {
   });
 
   test('a task that still runs gives a lower bound, and nothing else', () => {
-    const pace = createPace();
+    const pace = new MovingPace();
     pace.atLeast(300);
     expect(pace.serviceMs).toBe(300);
     pace.atLeast(200);

@@ -17,7 +17,7 @@ import { takeAdopted } from './adoption.ts';
 import { createWakeup, type Wakeup } from './wakeup.ts';
 import { createIdleWait, type IdleWait } from './idle-wait.ts';
 import { createRest, type Rest } from './rest.ts';
-import { createPace, holdTarget } from './tasks/prefetch.ts';
+import { MovingPace, holdTarget } from './tasks/prefetch.ts';
 import type { WorkerHealth } from './health.ts';
 import type { LeaseKeeper } from '../lease/lease.ts';
 import type { QueueMetrics } from '../process/metrics.ts';
@@ -114,7 +114,7 @@ export function createContext(epoch: number, options: EpochOptions): EpochContex
   const { redis, keys, worker, slots, log, metrics, stopping, hurry } = options;
   const wakeup = createWakeup();
   const batch = createBatch(worker, options.results !== undefined);
-  const pace = createPace();
+  const pace = new MovingPace();
   const parts = createParts(() => Math.max(MAX_DEFERRED, slots.total));
   const progress = createProgressOutbox({ redis, keys, worker, epoch });
   const hint = (hints: Partial<Hints>): void => {

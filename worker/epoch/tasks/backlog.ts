@@ -1,6 +1,6 @@
 /**
- * The tasks that were taken and not begun, in the order in which they were taken. Those of a reply in one text stay packed until the first of
- * them is needed: by then the next turn is on its way, and Redis need not wait for it.
+ * The tasks that were taken and not begun, in the order in which they were taken. Those of a reply in one text stay packed, each until it is
+ * needed: when the first of them is, the next turn is on its way, and Redis need not wait for it.
  */
 import { PackedTasks } from '../../../queue/workers/packed-tasks.ts';
 import { noPast, type Past } from '../../../queue/workers/past.ts';
@@ -22,89 +22,89 @@ export interface Backlog {
   remove(matches: (delivery: Delivery) => boolean): readonly Delivery[];
 }
 
-/** An array is moved to its beginning no earlier than when it has this many empty places there. */
-const EMPTY_PLACES = 1_024;
-
 export function createBacklog(): Backlog {
-  // removing the first element of an array costs more than all else here, so those that were taken leave empty places
-  let held: (Delivery | undefined)[] = [];
-  let times: number[] = [];
-  let first = 0;
+  /** None is empty. */
+  let groups: Group[] = [];
+  let length = 0;
   let bytes = 0;
-  /** Behind all others. */
-  let packed: { readonly tasks: PackedTasks<Delivery>; readonly since: number } | undefined;
-  const hold = (deliveries: readonly Delivery[], since: number): void => {
-    for (const delivery of deliveries) {
-      held.push(delivery);
-      times.push(since);
-    }
-  };
-  const unpack = (): void => {
-    if (!packed) return;
-    const { tasks, since } = packed;
-    packed = undefined;
-    hold(tasks.deliveries, since);
-  };
-  const waiting = (): Delivery[] => {
-    unpack();
-    return held.slice(first) as Delivery[];
-  };
   return {
     get length() {
-      return held.length - first + (packed?.tasks.length ?? 0);
+      return length;
     },
     get bytes() {
       return bytes;
     },
     get deliveries() {
-      return waiting();
+      return groups.flatMap((group) => group.deliveries);
     },
     get nextPast() {
-      return held[first]?.past ?? (packed && noPast);
+      return groups[0]?.nextPast;
     },
     get since() {
-      return times[first] ?? packed?.since;
+      return groups[0]?.since;
     },
     add: (tasks, now) => {
-      unpack();
-      if (tasks instanceof PackedTasks) {
-        packed = { tasks, since: now };
-        bytes += tasks.bytes;
-      } else {
-        hold(tasks, now);
-        for (const { raw } of tasks) bytes += raw.length;
-      }
+      if (tasks.length === 0) return;
+      groups.push(new Group(tasks, now));
+      length += tasks.length;
+      bytes += bytesOf(tasks);
     },
     take: () => {
-      if (first === held.length) unpack();
-      const delivery = held[first];
-      if (!delivery) return undefined;
-      held[first++] = undefined;
+      const group = groups[0];
+      const delivery = group?.take();
+      if (!group || !delivery) return undefined;
+      if (group.length === 0) groups.shift();
+      length--;
       bytes -= delivery.raw.length;
-      if (first === held.length || (first >= EMPTY_PLACES && 2 * first >= held.length)) {
-        held = held.slice(first);
-        times = times.slice(first);
-        first = 0;
-      }
       return delivery;
     },
     remove: (matches) => {
       const removed: Delivery[] = [];
-      const kept: Delivery[] = [];
-      const since: number[] = [];
-      waiting().forEach((delivery, i) => {
-        if (matches(delivery)) {
-          removed.push(delivery);
-          bytes -= delivery.raw.length;
-        } else {
-          kept.push(delivery);
-          since.push(times[first + i] as number);
-        }
+      groups = groups.flatMap(({ deliveries, since }) => {
+        const kept: Delivery[] = [];
+        for (const delivery of deliveries) (matches(delivery) ? removed : kept).push(delivery);
+        return kept.length > 0 ? [new Group(kept, since)] : [];
       });
-      held = kept;
-      times = since;
-      first = 0;
+      length -= removed.length;
+      bytes -= bytesOf(removed);
       return removed;
     },
   };
+}
+
+/** Tasks that were taken together. */
+class Group {
+  readonly since: number;
+  readonly #tasks: readonly Delivery[] | PackedTasks<Delivery>;
+  #taken = 0;
+
+  constructor(tasks: readonly Delivery[] | PackedTasks<Delivery>, since: number) {
+    this.#tasks = tasks;
+    this.since = since;
+  }
+
+  get length(): number {
+    return this.#tasks.length - this.#taken;
+  }
+
+  get deliveries(): readonly Delivery[] {
+    const tasks = this.#tasks;
+    return tasks instanceof PackedTasks ? tasks.deliveries : tasks.slice(this.#taken);
+  }
+
+  get nextPast(): Past | undefined {
+    const tasks = this.#tasks;
+    return tasks instanceof PackedTasks ? noPast : tasks[this.#taken]?.past;
+  }
+
+  take(): Delivery | undefined {
+    const tasks = this.#tasks;
+    const at = this.#taken++;
+    return tasks instanceof PackedTasks ? tasks.take() : tasks[at];
+  }
+}
+
+function bytesOf(tasks: readonly Delivery[] | PackedTasks<Delivery>): number {
+  if (tasks instanceof PackedTasks) return tasks.bytes;
+  return tasks.reduce((sum, { raw }) => sum + raw.length, 0);
 }

@@ -30,26 +30,27 @@ export function holdTarget(concurrency: number, { serviceMs, taskBytes }: Pace):
 }
 
 /** Moving mean of what a worker's tasks need. Old tasks fade: half is forgotten after about 14. */
-export function createPace(): Pace & {
-  finished(serviceMs: number, bytes: number): void;
-  atLeast(serviceMs: number): void;
-} {
-  let serviceMs: number | undefined;
-  let taskBytes = 0;
-  return {
-    get serviceMs() {
-      return serviceMs;
-    },
-    get taskBytes() {
-      return taskBytes;
-    },
-    finished: (ms, bytes) => {
-      serviceMs = serviceMs === undefined ? ms : serviceMs + (ms - serviceMs) / 20;
-      taskBytes += (bytes - taskBytes) / 20;
-    },
-    // a running task is a lower bound before it has finished
-    atLeast: (ms) => {
-      serviceMs = Math.max(serviceMs ?? 0, ms);
-    },
-  };
+export class MovingPace implements Pace {
+  /** NaN until a task was finished. Numbers of an object, because those of a closure would be objects, two for each task. */
+  #serviceMs = Number.NaN;
+  #taskBytes = 0;
+
+  get serviceMs(): number | undefined {
+    return Number.isNaN(this.#serviceMs) ? undefined : this.#serviceMs;
+  }
+
+  get taskBytes(): number {
+    return this.#taskBytes;
+  }
+
+  finished(serviceMs: number, bytes: number): void {
+    const before = this.#serviceMs;
+    this.#serviceMs = Number.isNaN(before) ? serviceMs : before + (serviceMs - before) / 20;
+    this.#taskBytes += (bytes - this.#taskBytes) / 20;
+  }
+
+  /** A running task is a lower bound before it has finished. */
+  atLeast(serviceMs: number): void {
+    this.#serviceMs = Math.max(this.serviceMs ?? 0, serviceMs);
+  }
 }

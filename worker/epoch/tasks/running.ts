@@ -32,8 +32,8 @@ export interface RunningTasks {
   readonly oldest: Pick<Run, 'delivery' | 'started'> | undefined;
   /** For how long each has run, ms, the oldest first. */
   agesMs(now: number): readonly number[];
-  /** Returns whether it has ended already; then `onHolding` is up to the caller. */
-  begin(delivery: Delivery): boolean;
+  /** Returns whether it has ended already; then `onHolding` is up to the caller. `started`: now, by performance.now(). */
+  begin(delivery: Delivery, started: number): boolean;
   abort(receipt: string, reason: Error): void;
   abortAll(this: void, reason: Error): void;
   /** Resolves when everything that runs now has ended. */
@@ -79,9 +79,8 @@ export function createRunningTasks(options: RunningTasksOptions): RunningTasks {
       return running.values().next().value;
     },
     agesMs: (now) => Array.from(running.values(), ({ started }) => now - started),
-    begin: (delivery) => {
+    begin: (delivery, started) => {
       const abort = new TaskAbort();
-      const started = performance.now();
       const metered = slots.meter?.begin(started);
       const finished = runTask(delivery, abort, started, runOptions);
       if (finished) {

@@ -16,7 +16,7 @@ import type { Delivery } from '../../../queue/workers/turn.ts';
 import type { Logger } from '../../../runtime/log.ts';
 import { LogEvent } from '../../../runtime/log-event.ts';
 import { createBacklog } from './backlog.ts';
-import { FULL_BATCH, type createPace } from './prefetch.ts';
+import { FULL_BATCH, type MovingPace } from './prefetch.ts';
 import type { QueueMetrics } from '../../process/metrics.ts';
 import type { ProgressOutbox } from './progress.ts';
 import type { RunDeps } from '../../task/run.ts';
@@ -28,7 +28,7 @@ import type { WorkerSlots } from '../slots/slots.ts';
 export interface TasksOptions {
   readonly run: RunDeps;
   readonly batch: OutcomeBatch;
-  readonly pace: ReturnType<typeof createPace>;
+  readonly pace: MovingPace;
   readonly slots: WorkerSlots;
   readonly progress: ProgressOutbox;
   readonly metrics: QueueMetrics;
@@ -94,12 +94,17 @@ export function createTasks(options: TasksOptions): Tasks {
   /** Returns whether a task has ended already. */
   function beginHeld(): boolean {
     const began = performance.now();
+    let now = began;
     let ended = false;
     while (slots.free > 0) {
       if (isSuspect(held.nextPast) && slots.usable - slots.free > running.size) break;
       const delivery = held.take();
       if (!delivery) break;
-      if (running.begin(delivery)) ended = true;
+      if (running.begin(delivery, now)) {
+        ended = true;
+        // one look at the clock for each task
+        now = lastFinish;
+      } else now = performance.now();
       if (lastFinish - began < SPELL_MS) continue;
       refill ??= setImmediate(() => {
         refill = undefined;
