@@ -69,6 +69,7 @@ export function partMarkOf(value: unknown, id: string | Buffer, raw: Uint8Array)
   const { size, then, onFailure } = batch;
   // most parts, and a worker reads each
   if (size === undefined && then === undefined && onFailure === undefined) return { id: name };
+  checkFields(name, batch);
   return {
     id: name,
     ...(size !== undefined && { size: checkSize(name, size) }),
@@ -176,6 +177,17 @@ export function checkPartId(batch: string, id: string | Buffer): void {
 /** Counts bytes only where characters leave it open: UTF-8 has three at most for each of UTF-16. */
 function isLonger(id: string | Buffer, most: number): boolean {
   return id.length * 3 > most && Buffer.byteLength(id) > most;
+}
+
+const FIELDS = ['id', 'size', 'then', 'onFailure'];
+
+/** Throws `BadBatch` for a field without a meaning: a misspelled `onFailure` would be none. */
+function checkFields(batch: string, fields: object): void {
+  const unknown = Object.keys(fields).find((name) => !FIELDS.includes(name));
+  if (unknown !== undefined)
+    throw new BadBatch(
+      `a part of batch "${batch}" has "${shortId(unknown, 40)}" in its field "batch", which means nothing: it may have ${FIELDS.join(', ')} (a later version may know more: upgrade the workers first)`,
+    );
 }
 
 function checkSize(batch: string, size: unknown): number {

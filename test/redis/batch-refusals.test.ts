@@ -48,6 +48,11 @@ test.for([
     plain({ id: 'b', size: 1, onFailure: 'retry' }),
     /onFailure of batch "b" is one of wait, cancel, continue: got "retry"/,
   ],
+  [
+    plain({ id: 'b', size: 1, onfailure: 'continue' }),
+    /a part of batch "b" has "onfailure" in its field "batch", which means nothing: it may have id, size, then, onFailure/,
+  ],
+  [plain({ id: 'b', sise: 1, then: 'after' }), /has "sise" in its field "batch", which means nothing/],
 ] as const)('a part that cannot be is a dead letter that says why: %s', async ([raw, why]) => {
   const keys = freshKeys();
   await redis.lpush(keys.queue, raw);
@@ -84,7 +89,7 @@ test('a field `batch` that names no batch is the business of the task', async ()
   const keys = freshKeys();
   await using queue = openAt(server, keys);
   await using _worker = startWorker(server, keys, { handler: () => 'done' });
-  const fields = [5, 'x', null, [], { id: 7, size: 3 }, { size: 3 }, { id: 'unknown' }];
+  const fields = [5, 'x', null, [], { id: 7, size: 3 }, { size: 3 }, { id: 'unknown', kind: 'x' }];
   const ids = await queue.enqueueMany(fields.map((batch) => ({ batch })));
   expect(await Promise.all(ids.map((id) => queue.result(id)))).toEqual(fields.map(() => 'done'));
   expect(await redis.exists(keys.batches)).toBe(0);
