@@ -92,6 +92,18 @@ def test_a_task_can_be_called_and_made_a_call() -> None:
         add.call()  # type: ignore[call-arg]
 
 
+def test_a_call_has_no_context() -> None:
+    none = Context(id="")
+
+    @task
+    def render(scene: str, context: Context = none) -> str:
+        return scene + context.id
+
+    assert (render.call("a"), render("a")) == ({"task": "render", "args": ["a"]}, "a")
+    with pytest.raises(TypeError, match="render is given its context by the worker that runs it"):
+        render.call("a", context=Context(id="1"))
+
+
 def test_a_context_without_a_worker() -> None:
     context = Context(id="1")
     assert (context.attempt, context.cancelled) == (1, False)

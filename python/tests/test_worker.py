@@ -51,6 +51,10 @@ def test_an_exception_fails_the_attempt_and_says_where(worked: Queue) -> None:
             "double does not take these arguments: too many positional arguments",
         ),
         ({"task": "double", "args": 1}, '"args" is a list'),
+        (
+            {"task": "second_time", "kwargs": {"context": {}}},
+            "second_time does not take these arguments: the worker gives it its context",
+        ),
     ],
 )
 def test_what_can_never_succeed_is_not_retried(worked: Queue, task: dict[str, object], error: str) -> None:

@@ -45,8 +45,12 @@ class Task(Generic[P, R]):
 
         Raises ``TypeError`` when the function does not take them.
         """
-        bound = kwargs if "context" not in self.signature.parameters else {"context": None, **kwargs}
-        self.signature.bind(*args, **bound)
+        if "context" in self.signature.parameters:
+            if "context" in kwargs:
+                raise TypeError(f"{self.name} is given its context by the worker that runs it")
+            self.signature.bind(*args, **{"context": None, **kwargs})
+        else:
+            self.signature.bind(*args, **kwargs)
         call = Call(task=self.name)
         if args:
             call["args"] = list(args)

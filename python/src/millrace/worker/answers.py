@@ -20,13 +20,14 @@ class ResultError(FinalError):
 def refuse_arguments(work: Work) -> None:
     """A call that the function's parameters do not allow fails for good: it always will."""
     function, args, kwargs = work
+    name = function.name or function.call
     more = {"context": None} if function.takes_context else {}
+    if more.keys() & kwargs:
+        raise FinalError(f"{name} does not take these arguments: the worker gives it its context")
     try:
         function.signature.bind(*args, **kwargs, **more)
     except TypeError as mismatch:
-        raise FinalError(
-            f"{function.name or function.call} does not take these arguments: {mismatch}"
-        ) from None
+        raise FinalError(f"{name} does not take these arguments: {mismatch}") from None
 
 
 _WORD = 1 << 63
