@@ -183,7 +183,7 @@ export function addSimulate(command: Command): void {
         '--against <peers>',
         `other autoscalers to compare with, comma-separated: ${peers.join(', ')}`,
       )
-        .argParser((text) => text.split(',').map(peer))
+        .argParser((text, before: Peer[]) => [...new Set([...before, ...text.split(',').map(peer)])])
         .default([], 'none'),
     )
     .option(

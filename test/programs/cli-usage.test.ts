@@ -157,3 +157,9 @@ describe('usage', () => {
     });
   });
 });
+
+test('an autoscaler that is named twice is simulated once', async () => {
+  const against = ['--against', 'keda,keda', '--against', 'hpa'];
+  const { stdout } = await millrace(['simulate', '--generate', 'onoff', '--duration', '5m', ...against]);
+  expect(stdout.match(/^(Millrace|KEDA|HPA)/gm)).toEqual(['Millrace', 'KEDA', 'HPA']);
+});
