@@ -7,12 +7,14 @@ import { queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
 import { readDeadLetters } from '../../queue/dead-letter-format.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import type { RedisAddress } from '../../queue/connection/connection.ts';
+import { replyCode } from '../../queue/connection/reply-code.ts';
 import { locationOf, type RedisOf } from '../../queue/location.ts';
 import { combineSamples } from '../../queue/pool/pool-sample.ts';
 import { findQueues } from '../../queue/pool/list-queues.ts';
 import { openDeadLetters } from '../../queue/dead-letters.ts';
 import { readPause, type QueuePause } from '../../queue/pause.ts';
-import { sampleQueue, type QueueSample } from '../../queue/pool/sample.ts';
+import { sampleQueue, WrongKeyType, type QueueSample } from '../../queue/pool/sample.ts';
+import { UnexpectedReply } from '../../queue/scripts/decode-reply.ts';
 import { listSourceWorkers } from '../../queue/sources/list-workers.ts';
 import { shortId } from '../../queue/task.ts';
 import type { Cluster } from '../cluster/cluster.ts';
@@ -176,6 +178,14 @@ export function redisSource(options: RedisSourceOptions): TopSource {
     locationOf(address, queueKeys(name, result === name ? `${result}:result` : result)).keys;
   /** By the name that they are shown under: the partitions of one queue are one row. */
   let shown = new Map(asked && [[asked.name, asked.queues]]);
+  const read = async (name: string, queues: readonly QueueKeys[]): Promise<TopRow> => {
+    const sample = await sampleOf(redisOf, queues);
+    const [first] = queues;
+    const pause = sample.paused && first ? await readPause(redisOf(first), first) : undefined;
+    const row = queueRow(name, sample, before.get(name), pause);
+    before.set(name, sample);
+    return row;
+  };
   return {
     title,
     async rows() {
@@ -185,14 +195,13 @@ export function redisSource(options: RedisSourceOptions): TopSource {
         shown = new Map(Array.from(named, ([name, lists]) => [name, lists.map(keysOf)]));
       }
       return await Promise.all(
-        Array.from(shown, async ([name, queues]) => {
-          const sample = await sampleOf(redisOf, queues);
-          const [first] = queues;
-          const pause = sample.paused && first ? await readPause(redisOf(first), first) : undefined;
-          const row = queueRow(name, sample, before.get(name), pause);
-          before.set(name, sample);
-          return row;
-        }),
+        Array.from(shown, ([name, queues]) =>
+          read(name, queues).catch((error: unknown) => {
+            // one that cannot be read hides no others
+            if (shown.size === 1 || !isOfQueue(error)) throw error;
+            return unreadableRow(name, error);
+          }),
+        ),
       );
     },
     open: (key) =>
@@ -211,6 +220,34 @@ async function sampleOf(redisOf: RedisOf, queues: readonly QueueKeys[]): Promise
   const samples = await Promise.all(queues.map((keys) => sampleQueue(redisOf(keys), keys)));
   const { limits: _, ...sample } = combineSamples(samples);
   return { ...sample, busy: Math.max(...samples.map(({ busy }) => busy)) };
+}
+
+/** Whether the error is about what is in the keys of a queue, and not about the server. */
+function isOfQueue(error: unknown): error is Error {
+  return (
+    error instanceof WrongKeyType || error instanceof UnexpectedReply || replyCode(error) === 'WRONGTYPE'
+  );
+}
+
+/** The row of a queue whose keys hold what something else wrote. */
+function unreadableRow(name: string, error: Error): TopRow {
+  return {
+    key: name,
+    name,
+    queue: name,
+    waiting: undefined,
+    inFlight: undefined,
+    delayed: undefined,
+    dead: undefined,
+    replicas: undefined,
+    desired: undefined,
+    rate: undefined,
+    service: undefined,
+    wait: undefined,
+    state: 'Unreadable',
+    bad: true,
+    decision: error.message,
+  };
 }
 
 /** Rates are computed from the difference to the previous read. */

@@ -111,6 +111,22 @@ test('without a terminal it reports that; --once prints what it would show', asy
   expect(once.stdout).toMatch(/^millrace top .*\nNAME\* .*\nmail +2 +0 +0 .*\n$/);
 });
 
+test('a queue whose keys hold something else hides no others', async () => {
+  await using other = await startRedis();
+  const redis = other.client();
+  await redis.hset(queueKeys('mail', 'result').stats, 'completed', 1);
+  await redis.lpush('mail', 'a', 'b');
+  await redis.set(queueKeys('odd', 'result').stats, 'x');
+  const top = (...more: string[]) => millrace(['top', '--once', '--redis', other.url, ...more]);
+  const { code, stdout } = await top();
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^mail +2 .*NoWorkers/m);
+  expect(stdout).toMatch(/^odd +- .*Unreadable +the key "millrace:\{odd\}:stats" /m);
+  const alone = await top('--queue', 'odd');
+  expect(alone.stderr).toMatch(/^millrace: the key "millrace:\{odd\}:stats" is not of the type/);
+  expect(alone.code).toBe(1);
+});
+
 test('the batches and cron tasks of a queue, wide and narrow; a batch is cancelled after a question', async () => {
   const own = queueKeys('renders', 'result');
   await using queue = openQueue({ redis: server.url, queue: 'renders' });
