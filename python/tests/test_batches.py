@@ -38,6 +38,31 @@ def parts_of(plain: redis.Redis, name: str) -> list[Any]:
     return [json.loads(raw) for raw in reversed(plain.lrange(name, 0, -1))]
 
 
+def test_what_something_else_wrote_hides_no_batches(queue: Queue, name: str, plain: redis.Redis) -> None:
+    for id in ("good", "odd", "text"):
+        queue.batch([{"n": 1}], id=id, then={"k": 1})
+    own = f"millrace:{{{name}}}"
+    odd_counts = {"size": "nan", "done": "-1", "created": "1e300", "partitions": "x"}
+    plain.hset(f"{own}:batch:odd", mapping=odd_counts)
+    plain.delete(f"{own}:batch:text")
+    plain.set(f"{own}:batch:text", "x")
+    assert [(one.id, one.size) for one in queue.batch.list()] == [("good", 1), ("odd", 0)]
+    odd = queue.batch.show("odd")
+    assert odd is not None
+    assert (odd.state, odd.succeeded, odd.left, odd.created_at) == ("running", 0, 0, 0)
+    assert [part.id for part in queue.batch.results("odd")] == ["odd:0"]
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        queue.batch.show("text")
+
+
+def test_progress_that_is_no_json_is_none(queue: Queue, name: str, plain: redis.Redis) -> None:
+    own = f"millrace:{{{name}}}"
+    plain.hset(f"{own}:load", mapping={"w1": 1, "w2": 1, "w3": 1})
+    plain.hset(f"{own}:progress:w1", mapping={"a": "{", "b": b"\xff"})
+    plain.hset(f"{own}:progress:w2", "a", "7")
+    assert (queue.progress("a"), queue.progress("b")) == (7, None)
+
+
 def test_parts_are_run_and_joined(worked: Queue) -> None:
     batch = worked.batch((sample_tasks.double.call(n) for n in range(2_500)), then=sample_tasks.joined.call())
     assert (batch.size, batch.then) == (2_500, f"{batch.id}:then")

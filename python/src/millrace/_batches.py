@@ -409,7 +409,10 @@ def show_batch(client: Client, id: str) -> Steps[BatchView | None]:
     return view
 
 
-def _show(client: Client, part: Part, ids: Sequence[str]) -> Steps[list[BatchView | None]]:
+def _show(
+    client: Client, part: Part, ids: Sequence[str], tolerant: bool = False
+) -> Steps[list[BatchView | None]]:
+    """If ``tolerant``, a batch of which a key has another type is none."""
     own = part.keys.own
     commands: list[tuple[Arg, ...]] = []
     for id in ids:
@@ -418,14 +421,25 @@ def _show(client: Client, part: Part, ids: Sequence[str]) -> Steps[list[BatchVie
             ("SCARD", own(f"batch-failed:{id}")),
             ("SMEMBERS", own(f"batch-shares:{id}")),
         ]
-    replies = iter((yield Commands(commands)))
+    replies = iter((yield Commands(commands, tolerant)))
     views: list[BatchView | None] = []
     for id in ids:
-        view, shares = _view(id, next(replies), next(replies)), next(replies)
+        values, dead, shares = next(replies), next(replies), next(replies)
+        if any([_has_other_type(reply) for reply in (values, dead, shares)]):
+            views.append(None)
+            continue
+        view = _view(id, values, dead)
         if view is not None and shares:
             view = yield from _with_shares(client, view, {name.decode() for name in shares})
         views.append(view)
     return views
+
+
+def _has_other_type(reply: object) -> bool:
+    """Whether the key that was asked for has another type. Raises any other error."""
+    if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply):
+        raise reply
+    return isinstance(reply, Exception)
 
 
 def _with_shares(client: Client, view: BatchView, names: set[str]) -> Steps[BatchView]:
@@ -463,7 +477,7 @@ def _view(id: str, values: list[bytes | None], dead: int) -> BatchView | None:
         return None
 
     def count(name: str) -> int:
-        return int(fields[name] or 0)
+        return _count(fields[name])
 
     size, succeeded, failed, cancelled = (count(name) for name in ("size", "done", "failed", "cancelled"))
     policy: Any = fields["policy"] or "wait"
@@ -486,6 +500,11 @@ def _view(id: str, values: list[bytes | None], dead: int) -> BatchView | None:
     )
 
 
+def _count(text: str | bytes | None) -> int:
+    """A count as anyone may have written it; 0 for what is none."""
+    return int(text) if text is not None and text.isdigit() and text.isascii() and len(text) <= 15 else 0
+
+
 def list_batches(client: Client, most: int) -> Steps[list[BatchView]]:
     """Those that are open, the newest first, and after them those that ended within the last week, the last one first."""
     found: list[BatchView] = []
@@ -493,7 +512,7 @@ def list_batches(client: Client, most: int) -> Steps[list[BatchView]]:
         [ids] = yield Commands([("ZRANGE", part.keys.own("batches"), 0, most - 1, "REV")])
         for start in range(0, len(ids), PAGE):
             page = [id.decode(errors="replace") for id in ids[start : start + PAGE]]
-            views = yield from _show(client, part, page)
+            views = yield from _show(client, part, page, tolerant=True)
             found += [view for view in views if view is not None]
     # the open ones come by their ids
     found.sort(key=lambda view: (view.is_over, -(view.ended_at or 0) if view.is_over else -view.created_at))
@@ -534,9 +553,9 @@ def page_of_results(client: Client, id: str, start: int, as_: As) -> Steps[list[
 def _check_partitions(client: Client, whole: Part, id: str) -> Steps[None]:
     """Raises ``ValueError`` if results may be in partitions that this client does not know."""
     [found] = yield Commands([("HGET", whole.keys.own(f"batch:{id}"), "partitions")])
-    if int(found or 1) > len(client.parts):
+    if _count(found) > len(client.parts):
         raise ValueError(
-            f'batch "{id}" is in {int(found)} partitions, and this client knows {len(client.parts)}: '
+            f'batch "{id}" is in {_count(found)} partitions, and this client knows {len(client.parts)}: '
             "open the queue with the number of partitions that it has"
         )
 

@@ -12,6 +12,7 @@ import json
 import time
 import uuid
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -29,9 +30,10 @@ ScriptName: TypeAlias = Literal["push", "cancel", "find", "batch-add", "batch-ca
 
 
 class Commands(NamedTuple):
-    """Commands that are sent together. Replies with a list of bytes, numbers, lists and ``None``."""
+    """Commands that are sent together. Replies with a list of bytes, numbers, lists and ``None``; if ``tolerant``, errors are among them."""
 
     commands: Sequence[tuple[Arg, ...]]
+    tolerant: bool = False
 
 
 class Script(NamedTuple):
@@ -166,7 +168,12 @@ class Part:
             return None
         progress = self.keys.own("progress:")
         found = yield Commands([("HGET", progress.encode() + worker, id) for worker in workers])
-        return next((json.loads(report) for report in found if report is not None), None)
+        for report in found:
+            if report is not None:
+                # what something else has written is none
+                with suppress(ValueError, RecursionError):
+                    return json.loads(report)
+        return None
 
 
 class Ended(NamedTuple):

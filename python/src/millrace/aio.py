@@ -244,7 +244,7 @@ class AsyncQueue:
         async with self._redis.pipeline(transaction=False) as pipeline:
             for command in step.commands:
                 pipeline.execute_command(*command)
-            return await pipeline.execute()
+            return await pipeline.execute(raise_on_error=not step.tolerant)
 
     async def _script(self, step: Script) -> Any:
         keys_and_args = [*step.keys, *step.args]

@@ -186,7 +186,7 @@ class Queue:
         with self._redis.pipeline(transaction=False) as pipeline:
             for command in step.commands:
                 pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
-            return pipeline.execute()
+            return pipeline.execute(raise_on_error=not step.tolerant)
 
     def _script(self, step: Script) -> Any:
         keys_and_args = [*step.keys, *step.args]
