@@ -425,7 +425,7 @@ def _show(
     views: list[BatchView | None] = []
     for id in ids:
         values, dead, shares = next(replies), next(replies), next(replies)
-        if any([_has_other_type(reply) for reply in (values, dead, shares)]):
+        if any(_has_other_type(reply) for reply in (values, dead, shares)):
             views.append(None)
             continue
         view = _view(id, values, dead)
