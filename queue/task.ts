@@ -20,7 +20,7 @@ export interface ParsedTask {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /** Smaller tasks are parsed faster than scanned, bytes. */
-const LARGE = 1 << 16;
+export const LARGE = 1 << 16;
 /** What a task says to workers: see batch-mark.ts and task-options.ts. */
 const WHOLE_FIELDS = ['batch', 'millrace'] as const;
 const OPEN_BRACE = 0x7b;
@@ -34,9 +34,28 @@ export function parseTask(raw: Buffer): ParsedTask {
   if (first !== OPEN_BRACE && first !== OPEN_BRACKET) return { id: text, value: text };
   try {
     const value: unknown = JSON.parse(text);
-    return { id: idOf(value, raw) ?? text, value };
+    return { id: idOf(value, { raw }) ?? text, value };
   } catch {
     return { id: text, value: text };
+  }
+}
+
+/** A task of which it is known already that it is text; its bytes may be made when they are read. */
+export interface TextTask {
+  readonly text: string;
+  readonly raw: Buffer;
+}
+
+/** The same for a task whose text is there. That may be a slice of a longer one, so nothing of it is in what is returned. */
+export function parseTextTask(task: TextTask): ParsedTask {
+  const { text } = task;
+  const first = firstCharacter(text);
+  if (first !== OPEN_BRACE && first !== OPEN_BRACKET) return parseTask(task.raw);
+  try {
+    const value: unknown = JSON.parse(text);
+    return { id: idOf(value, task) ?? task.raw.toString(), value };
+  } catch {
+    return parseTask(task.raw);
   }
 }
 
@@ -91,12 +110,13 @@ function textOf(raw: Buffer): string | undefined {
 }
 
 /** The `id` of a JSON object: a string as it is, a number as the task spells it; `undefined` when there is none. */
-function idOf(value: unknown, raw: Buffer): string | undefined {
+function idOf(value: unknown, task: { readonly raw: Buffer }): string | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
   const id: unknown = (value as Record<string, unknown>)['id'];
   if (typeof id === 'string') return id;
   if (typeof id !== 'number') return undefined;
   // 12345678901234567890 and 1.0 do not survive a round trip through a double
+  const { raw } = task;
   const span = scanJson(raw, ['id'])?.get('id');
   return span ? raw.toString('utf8', span.start, span.end) : String(id);
 }

@@ -110,6 +110,31 @@ export interface Delivery {
   readonly receipt: string;
   readonly raw: Buffer;
   readonly past: Past;
+  /** The task as text, where that is known already: it is ASCII, and a part of the text of others. */
+  readonly text?: string;
+}
+
+/** Of a task that came as text: its bytes are made when they are needed. */
+class TextDelivery implements Delivery {
+  readonly receipt: string;
+  readonly text: string;
+  readonly past: Past;
+  #raw: Buffer | undefined;
+
+  constructor(receipt: string, text: string, past: Past) {
+    this.receipt = receipt;
+    this.text = text;
+    this.past = past;
+  }
+
+  get raw(): Buffer {
+    return (this.#raw ??= Buffer.from(this.text, 'latin1'));
+  }
+}
+
+/** The size of a task, bytes. */
+export function sizeOf(delivery: Delivery): number {
+  return delivery.text?.length ?? delivery.raw.length;
 }
 
 export type TurnReply =
@@ -218,11 +243,11 @@ function decodeReply(epoch: number, reply: Reply, mayPack: boolean): TurnReply {
   const pasts = new Map<number, Past>();
   for (let i = 0; i + 1 < pastList.length; i += 2)
     pasts.set(Number(pastList[i]), parsePast(String(pastList[i + 1])));
-  const deliver = (raw: Buffer, at: number): Delivery => ({
-    receipt: `${prefix}${first + at}`,
-    raw,
-    past: pasts.get(at + 1) ?? noPast,
-  });
+  const deliver = (task: Buffer | string, at: number): Delivery => {
+    const receipt = `${prefix}${first + at}`;
+    const past = (pasts.size > 0 && pasts.get(at + 1)) || noPast;
+    return typeof task === 'string' ? new TextDelivery(receipt, task, past) : { receipt, raw: task, past };
+  };
   const { packed, tasks } = brought(taken, deliver, mayPack && pasts.size === 0);
   return {
     kind: 'held',
@@ -247,7 +272,7 @@ function decodeReply(epoch: number, reply: Reply, mayPack: boolean): TurnReply {
 
 function brought(
   taken: readonly Buffer[] | Buffer,
-  deliver: (raw: Buffer, at: number) => Delivery,
+  deliver: (task: Buffer | string, at: number) => Delivery,
   mayPack: boolean,
 ): Brought {
   if (!Buffer.isBuffer(taken)) return { tasks: taken.map(deliver) };

@@ -19,9 +19,14 @@ async function inLua(expression: string, value: Packable): Promise<unknown> {
   return redis.callBuffer('EVAL', `local it = cmsgpack.unpack(ARGV[1]) return ${expression}`, 0, pack(value));
 }
 
-/** The texts of an array that the server has packed. */
+/** The texts of an array that the server has packed, and what they were delivered as. */
+const deliveredAs = new Set<string>();
 function textsIn(reply: unknown): Buffer[] {
-  const tasks = new PackedTasks(reply as Buffer, (raw, at) => ({ receipt: String(at), raw, past: noPast }));
+  deliveredAs.clear();
+  const tasks = new PackedTasks(reply as Buffer, (task, at) => {
+    deliveredAs.add(typeof task);
+    return { receipt: String(at), raw: Buffer.from(task as string), past: noPast };
+  });
   const { deliveries } = tasks;
   expect(tasks.length).toBe(deliveries.length);
   expect(tasks.bytes).toBe(deliveries.reduce((sum, { raw }) => sum + raw.length, 0));
@@ -86,6 +91,25 @@ test.each([0, 1, 15, 16, 65_535, 65_536])('an array of %i texts, packed by the s
   );
   expect(textsIn(reply).map(String)).toEqual(Array.from({ length }, (_, i) => `text ${i + 1}`));
 });
+
+// lengths whose bytes are above 0x7f, or look like a character
+const odd = [0, 1, 31, 32, 0x41, 0x7f, 0x80, 0xc3, 0xff, 0x100, 0x80_80, 0xff_ff, 0x1_00_80];
+
+test.each(odd)(
+  'ASCII of %i bytes is delivered as text, and bytes if one of them is no ASCII',
+  async (size) => {
+    const all = [...odd, size].map((length) => Buffer.from('~'.repeat(length)));
+    const packed = async (): Promise<string[]> => {
+      const reply = await redis.callBuffer('EVAL', 'return cmsgpack.pack(ARGV)', 0, ...all);
+      return textsIn(reply).map((text) => text.toString('latin1'));
+    };
+    expect(await packed()).toEqual(all.map((text) => text.toString('latin1')));
+    expect([...deliveredAs]).toEqual(['string']);
+    all.push(Buffer.from([0x80]));
+    expect(await packed()).toEqual(all.map((text) => text.toString('latin1')));
+    expect([...deliveredAs]).toEqual(['object']);
+  },
+);
 
 test('texts of any bytes and sizes, packed by the server', async () => {
   const all = sizes.map((size) => Buffer.from(Uint8Array.from({ length: size }, (_, i) => (i * 7) & 0xff)));

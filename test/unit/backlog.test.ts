@@ -44,9 +44,9 @@ test('the past of the one that begins next is known', () => {
 
 /** Tasks of a reply; each is noted in `unpacked` when it is. */
 function packed(names: readonly string[], unpacked: string[] = []): PackedTasks<Delivery> {
-  return new PackedTasks(pack(names), (raw) => {
-    unpacked.push(raw.toString());
-    return task(raw.toString());
+  return new PackedTasks(pack(names), (name) => {
+    unpacked.push(name.toString());
+    return task(name.toString());
   });
 }
 

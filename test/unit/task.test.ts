@@ -2,12 +2,14 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import { deadHeader, parseDead, parseHeader } from '../../queue/dead-letter-format.ts';
-import { delayedMember, encodeTask, parseTask, parseTaskHead } from '../../queue/task.ts';
+import { delayedMember, encodeTask, parseTask, parseTaskHead, parseTextTask } from '../../queue/task.ts';
 
-/** The id, by both readers. */
+/** The id, by all readers. */
 function idOf(task: string): unknown {
-  const { id } = parseTask(Buffer.from(task));
-  expect(parseTaskHead(Buffer.from(task)).id).toEqual(id);
+  const raw = Buffer.from(task);
+  const { id } = parseTask(raw);
+  expect(parseTextTask({ text: task, raw }).id).toEqual(id);
+  expect(parseTaskHead(raw).id).toEqual(id);
   return id;
 }
 
@@ -54,9 +56,15 @@ describe('parseTask', () => {
   });
 
   test('the value is parsed where it is an object or an array, and else the text', () => {
-    expect(parseTask(Buffer.from('{"id":"a","n":[1]}')).value).toEqual({ id: 'a', n: [1] });
-    expect(parseTask(Buffer.from('[1]')).value).toEqual([1]);
-    expect(parseTask(Buffer.from('7')).value).toBe('7');
+    for (const [text, value] of [
+      ['{"id":"a","n":[1]}', { id: 'a', n: [1] }],
+      ['[1]', [1]],
+      ['7', '7'],
+      ['{no JSON', '{no JSON'],
+    ] as const) {
+      const raw = Buffer.from(text);
+      expect([parseTask(raw).value, parseTextTask({ text, raw }).value]).toEqual([value, value]);
+    }
   });
 
   test('deeper than the stack', () => {

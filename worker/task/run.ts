@@ -6,9 +6,16 @@
 import { batchIdOf, partMarkOf, type PartMark } from '../../queue/batch-mark.ts';
 import { TaskCancelled } from '../../queue/cancel.ts';
 import { isLevelName } from '../../queue/priorities.ts';
-import { parseTask, taskHead } from '../../queue/task.ts';
+import {
+  LARGE,
+  parseTask,
+  parseTextTask,
+  taskHead,
+  type ParsedTask,
+  type TextTask,
+} from '../../queue/task.ts';
 import type { Claim, claimKey } from '../../queue/workers/claim.ts';
-import type { Delivery } from '../../queue/workers/turn.ts';
+import { sizeOf, type Delivery } from '../../queue/workers/turn.ts';
 import { openTelemetry, type OpenTelemetry, type Trace } from '../../runtime/opentelemetry.ts';
 import { describeError } from '../../runtime/describe-error.ts';
 import type { TaskAbort } from './abort.ts';
@@ -72,12 +79,13 @@ export function runTask(
   options: RunOptions,
 ): Finished | undefined {
   const { deps } = options;
-  const { raw, past } = delivery;
+  const { past } = delivery;
   const poison = isPoison(past, deps.retry);
-  const tooLarge = raw.length > deps.maxTaskBytes;
-  const parsed = deps.bytesOnly || tooLarge ? taskHead(raw) : parseTask(raw);
+  const size = sizeOf(delivery);
+  const tooLarge = size > deps.maxTaskBytes;
+  const parsed = parsedTask(delivery, size, deps.bytesOnly || tooLarge);
   const { id, value } = parsed;
-  const batch = markOf(value, id, raw, deps);
+  const batch = markOf(value, id, delivery, deps);
   const { options: own, notRun } = readOptions(parsed, past, deps);
   const unique = own?.unique;
   const attempt = poison || tooLarge || notRun ? past.attempts : past.attempts + 1;
@@ -95,7 +103,7 @@ export function runTask(
     return run.finish({
       kind: 'dead',
       error:
-        `the task is too large: it has ${raw.length} bytes, and at most ${deps.maxTaskBytes} are accepted here ` +
+        `the task is too large: it has ${size} bytes, and at most ${deps.maxTaskBytes} are accepted here ` +
         '(tasks.maxSize, --task-max-size); store it elsewhere and push a reference',
     });
   if (unique === undefined) return run.begin();
@@ -325,11 +333,21 @@ class Context implements TaskContext {
   }
 }
 
+/** `head`: the handler needs only the bytes. */
+function parsedTask(delivery: Delivery, size: number, head: boolean): ParsedTask {
+  if (head && size > LARGE) return taskHead(delivery.raw);
+  return isText(delivery) ? parseTextTask(delivery) : parseTask(delivery.raw);
+}
+
+function isText(delivery: Delivery): delivery is Delivery & TextTask {
+  return delivery.text !== undefined;
+}
+
 /** The mark of a part; why it cannot be one; `undefined` for a task that is no part of a batch. */
 function markOf(
   value: unknown,
   id: string | Buffer,
-  raw: Buffer,
+  delivery: Delivery,
   { queue, inPartitions }: RunDeps,
 ): PartMark | { readonly why: string } | undefined {
   if (batchIdOf(value) === undefined) return undefined;
@@ -338,7 +356,7 @@ function markOf(
       why: `"${queue}" is the list of a priority, and parts are counted among tasks of normal priority: push it to the queue itself`,
     };
   try {
-    const mark = partMarkOf(value, id, raw);
+    const mark = partMarkOf(value, id, delivery.raw);
     if (mark?.size === undefined || !inPartitions) return mark;
     return {
       why: `it names the size of batch "${mark.id}", and "${queue}" is a partition of a queue, which has some of its parts only: add the parts with a library (queue.batch) or millrace batch begin, or push them to a queue without partitions`,

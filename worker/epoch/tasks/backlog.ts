@@ -4,7 +4,7 @@
  */
 import { PackedTasks } from '../../../queue/workers/packed-tasks.ts';
 import { noPast, type Past } from '../../../queue/workers/past.ts';
-import type { Delivery } from '../../../queue/workers/turn.ts';
+import { sizeOf, type Delivery } from '../../../queue/workers/turn.ts';
 
 export interface Backlog {
   readonly length: number;
@@ -55,7 +55,7 @@ export function createBacklog(): Backlog {
       if (!group || !delivery) return undefined;
       if (group.length === 0) groups.shift();
       length--;
-      bytes -= delivery.raw.length;
+      bytes -= sizeOf(delivery);
       return delivery;
     },
     remove: (matches) => {
@@ -106,5 +106,5 @@ class Group {
 
 function bytesOf(tasks: readonly Delivery[] | PackedTasks<Delivery>): number {
   if (tasks instanceof PackedTasks) return tasks.bytes;
-  return tasks.reduce((sum, { raw }) => sum + raw.length, 0);
+  return tasks.reduce((sum, task) => sum + sizeOf(task), 0);
 }

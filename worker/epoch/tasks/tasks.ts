@@ -12,7 +12,7 @@ import { TaskCancelled } from '../../../queue/cancel.ts';
 import { shortId } from '../../../queue/task.ts';
 import type { PackedTasks } from '../../../queue/workers/packed-tasks.ts';
 import type { Past } from '../../../queue/workers/past.ts';
-import type { Delivery } from '../../../queue/workers/turn.ts';
+import { sizeOf, type Delivery } from '../../../queue/workers/turn.ts';
 import type { Logger } from '../../../runtime/log.ts';
 import { LogEvent } from '../../../runtime/log-event.ts';
 import { createBacklog } from './backlog.ts';
@@ -169,7 +169,7 @@ export function createTasks(options: TasksOptions): Tasks {
       for (const [receipt, id] of marked) running.abort(receipt, new TaskCancelled(id));
       for (const delivery of held.remove(({ receipt }) => marked.has(receipt))) {
         // of a batch there may be a million: take as many as are dropped in no time
-        pace.finished(0, delivery.raw.length);
+        pace.finished(0, sizeOf(delivery));
         batch.cancel(delivery, marked.get(delivery.receipt) ?? '', performance.now());
       }
       onHolding();
@@ -205,7 +205,7 @@ export function emptyInMs({ oldestMs, usualMs = 0, held, slots }: Load): number 
 /** How long a task took, and how it ended: for the pace, the metrics and the log. */
 function measure(finished: Finished, { pace, metrics, log }: TasksOptions): void {
   const { outcome, serviceMs, delivery } = finished;
-  pace.finished(serviceMs, delivery.raw.length);
+  pace.finished(serviceMs, sizeOf(delivery));
   if (hasExpired(outcome)) {
     metrics.expired();
     log.debug({ task: shortId(finished.id), outcome }, 'a task has expired');
