@@ -66,6 +66,7 @@ export function addedLists(
   { served }: Partitions,
 ): string[] {
   if (!before && status?.observedGeneration === undefined) return [];
+  if (before && textOf(before.served) === textOf(served)) return [];
   const there = new Set((before?.served ?? servedIn(status)).flatMap((number) => namesOf(spec, number)));
   return served.flatMap((number) => namesOf(spec, number)).filter((name) => !there.has(name));
 }
