@@ -16,4 +16,6 @@ RUN ["node", "/usr/local/lib/millrace/controller.mjs", "--version"]
 # Young objects die young here: a small nursery saves 25 MB of memory (100 idle pools: 96 MiB resident instead of 121) and costs nothing.
 # One thread beside the main one is enough to collect and compile for it; Node's four cost 4 MB.
 # Left alone, the heap grows to four times what is alive before old garbage is collected: 10,000 pools, 150 MB alive, were 670 MB resident.
-ENTRYPOINT ["node", "--max-semi-space-size=2", "--heap-growing-percent=40", "--v8-pool-size=1", "/usr/local/lib/millrace/controller.mjs"]
+# V8 keeps the pages that a start has taken, unless it optimizes for size: 10,000 pools were resident with 344 MB instead of 271.
+# That costs a tenth of a core.
+ENTRYPOINT ["node", "--max-semi-space-size=2", "--heap-growing-percent=20", "--optimize-for-size", "--v8-pool-size=1", "/usr/local/lib/millrace/controller.mjs"]
