@@ -34,6 +34,11 @@ test('once in half a minute at most, however often there is a pause between task
   expect(collections(71, { busy })).toEqual(['garbage 1', 'garbage 31', 'garbage 61']);
 });
 
+test('the code of tasks that end immediately is kept as well', () => {
+  const computes = (second: number): number => (second === 3 ? 400 : 2);
+  expect(collections(70, { computes })).toEqual(['garbage 1', 'garbage 31']);
+});
+
 test('what a collection computes is nothing that calls for another one', () => {
   const computes = (second: number): number => (second === 2 || second === 4 ? 35 : 2);
   expect(collections(100, { computes })).toEqual(['garbage 1', 'garbage-and-code 3']);

@@ -56,7 +56,8 @@ export function idleCollections(
     justCollected = false;
     if (!isIdle) {
       active = true;
-      worked ||= tasks > 0;
+      // a handler that returns immediately is in no slot when this looks
+      worked ||= tasks > 0 || last !== undefined;
       return undefined;
     }
     const withCode = last?.isFirst === true && !worked;
