@@ -95,7 +95,10 @@ public class See {
 }
 JAVA
 javac -cp 'lib/*' See.java
-for _ in $(seq 100); do grep -q 'Ready to accept' server.log && break || sleep 0.1; done
+for _ in $(seq 100); do
+  if grep -q 'Ready to accept' server.log; then break; fi
+  sleep 0.1
+done
 timeout 120 java -cp 'lib/*:.' See "$port" 2>java.log | tee seen
 diff - seen <<'SEEN'
 before: ran
