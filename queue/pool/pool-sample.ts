@@ -29,7 +29,7 @@ export type ListSample = Pick<
 export function combineSamples(samples: readonly QueueSample[], names: readonly string[] = []): PoolSample {
   const [first, ...others] = samples;
   // the common case: with thousands of pools, sums of one would be a tenth of the garbage
-  if (first && !first.limits && others.length + names.length <= 1) return ofOneQueue(first);
+  if (first && !first.limits && others.length === 0 && names.length <= 1) return ofOneQueue(first);
   const all = mergeSamples(samples.map(ofOneQueue));
   return names.length > 1 ? { ...all, lists: names.map((name, i) => ofOneList(name, samples[i])) } : all;
 }
