@@ -1,7 +1,7 @@
 /** Takes the task that a worker's blocking move has moved, by a script that is sent together with the move (adopt.lua). */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
-import { scriptOfWorker } from './worker-scripts.ts';
+import { script } from '../scripts/scripts.ts';
 import { noPast } from './past.ts';
 import { receiptPrefix, type Delivery } from './turn.ts';
 
@@ -25,33 +25,33 @@ export interface Adopted {
   readonly more: boolean;
 }
 
-const adoptOf = scriptOfWorker('adopt', (keys, worker) => [
-  keys.queue,
-  keys.result,
-  keys.worker(worker),
-  keys.inflight(worker),
-  keys.wake(worker),
-  keys.stats,
-  keys.load,
-  keys.paused,
-  keys.carried(worker),
-  keys.cancelled,
-  keys.history,
-  keys.pasts,
-  keys.suspects,
-  keys.limits,
-]);
-
 /** Resolves to `undefined` when nothing was taken: there is no task, or it is left to the next turn. */
 export async function adopt(
   redis: Redis,
   keys: QueueKeys,
   { worker, epoch, turn, heard, seen }: AdoptRequest,
 ): Promise<Adopted | undefined> {
-  const known = [worker, String(epoch), String(turn), String(heard), String(seen)];
-  const reply = (await adoptOf(keys, worker)(redis, known)) as
-    | readonly [counter: number, raw: Buffer, left: number]
-    | null;
+  const reply = (await script(redis, 'adopt')(
+    keys.queue,
+    keys.result,
+    keys.worker(worker),
+    keys.inflight(worker),
+    keys.wake(worker),
+    keys.stats,
+    keys.load,
+    keys.paused,
+    keys.carried(worker),
+    keys.cancelled,
+    keys.history,
+    keys.pasts,
+    keys.suspects,
+    keys.limits,
+    worker,
+    epoch,
+    turn,
+    heard,
+    seen,
+  )) as readonly [counter: number, raw: Buffer, left: number] | null;
   if (reply === null) return undefined;
   const [counter, raw, left] = reply;
   return {
