@@ -8,7 +8,7 @@
 import { isUtf8 } from 'node:buffer';
 import { exactJson } from './exact-json.ts';
 import { scanJson } from './scan-json.ts';
-import { taskOptionsOf } from './task-options.ts';
+import { meansNothing, taskOptionsOf } from './task-options.ts';
 import {
   encodeTask,
   hasId,
@@ -186,7 +186,7 @@ function checkFields(batch: string, fields: object): void {
   const unknown = Object.keys(fields).find((name) => !FIELDS.includes(name));
   if (unknown !== undefined)
     throw new BadBatch(
-      `a part of batch "${batch}" has "${shortId(unknown, 40)}" in its field "batch", which means nothing: it may have ${FIELDS.join(', ')} (a later version may know more: upgrade the workers first)`,
+      `a part of batch "${batch}" has "${shortId(unknown, 40)}" in its field "batch", ${meansNothing(FIELDS)}`,
     );
 }
 

@@ -49,10 +49,13 @@ export function taskOptionsOf(value: unknown): TaskOptions | undefined {
       `its field "${FIELD}" has "priority", which a task cannot say of itself: push it to the list of its priority, such as {tasks}:high for the queue tasks`,
     );
   if (unknown !== undefined)
-    throw new BadTaskOptions(
-      `its field "${FIELD}" has "${shortId(unknown, 40)}", which means nothing: it may have ${NAMES.join(', ')} (a later version may know more: upgrade the workers first)`,
-    );
+    throw new BadTaskOptions(`its field "${FIELD}" has "${shortId(unknown, 40)}", ${meansNothing(NAMES)}`);
   return checked(options);
+}
+
+/** The end of a sentence about a field that is none of these: to ignore it would hide that it is misspelled. */
+export function meansNothing(known: readonly string[]): string {
+  return `which means nothing: it may have ${known.join(', ')} (a later version may know more: upgrade the workers first)`;
 }
 
 function checked(options: Readonly<Record<string, unknown>>): TaskOptions {

@@ -137,8 +137,8 @@ interface Pass extends ScaleInOutcome {
 export async function scaleIn(input: ScaleInInput): Promise<ScaleInResult> {
   const { target, drains, replicas, before, now } = input;
   const again = { to: replicas.wanted, progress: '', held: undefined, passes: before, requeueInMs: LATER_MS };
-  let members = await target.members();
-  const cached = textOf(members);
+  const cached = await target.members();
+  let members = cached;
   // the watch may be out of date if the counts differ
   if (!members.fresh && !agree(members)) {
     const restMs = untilReread(before, cached, now);
@@ -167,7 +167,9 @@ export async function scaleIn(input: ScaleInInput): Promise<ScaleInResult> {
   // a worker that leaves Redis ends a difference as well, which no watch reports
   const isReported = members.existing > members.all.length;
   const differing =
-    plan.mismatch === undefined ? undefined : { at: now, held, cached: isReported ? cached : undefined };
+    plan.mismatch === undefined
+      ? undefined
+      : { at: now, held, cached: isReported ? textOf(cached) : undefined };
   return {
     to,
     progress: describeProgress(gone.length, waiting.length, drains.terms),
@@ -221,10 +223,10 @@ export async function cancelDrains({
 }
 
 /** How long members whose counts differ need not be read again, ms; 0 or less if they are to be read now. */
-function untilReread({ differing, mismatchedSince }: Passes, cached: string, now: number): number {
+function untilReread({ differing, mismatchedSince }: Passes, cached: Members, now: number): number {
   if (!differing || mismatchedSince === undefined) return 0;
   const { at, held } = differing;
-  const isUnchanged = differing.cached === cached;
+  const isUnchanged = differing.cached === textOf(cached);
   if (!isUnchanged && held?.reason !== 'CountsDiffer') return 0;
   const lastedMs = isUnchanged ? Math.min(at - mismatchedSince, MOST_REREAD_MS) : 0;
   return at + Math.max(LEAST_REREAD_MS, lastedMs) - now;

@@ -27,9 +27,6 @@ export type ListSample = Pick<
  * because one worker may hold tasks of several queues. `names`: of the queues. Throws `RangeError` for no samples.
  */
 export function combineSamples(samples: readonly QueueSample[], names: readonly string[] = []): PoolSample {
-  const [first, ...others] = samples;
-  // the common case: with thousands of pools, sums of one would be a tenth of the garbage
-  if (first && !first.limits && others.length === 0 && names.length <= 1) return ofOneQueue(first);
   const all = mergeSamples(samples.map(ofOneQueue));
   return names.length > 1 ? { ...all, lists: names.map((name, i) => ofOneList(name, samples[i])) } : all;
 }
@@ -82,7 +79,7 @@ function withinLimits(
   const next = Math.min(nextDue ?? Infinity, (blocked > 0 ? nextAt : undefined) ?? Infinity);
   return {
     runnable,
-    blocked,
+    ...(blocked > 0 && { blocked }),
     limits: describeLimits(limits),
     nextDue: next === Infinity ? undefined : next,
   };
@@ -102,8 +99,10 @@ function inFlightByRate(
 
 /** The same of samples of parts of a pool, whose servers may have different clocks. */
 function mergeSamples(samples: readonly PoolSample[]): PoolSample {
-  const [first] = samples;
+  const [first, ...others] = samples;
   if (!first) throw new RangeError('a pool has at least one queue: no sample was given');
+  // the common case: with thousands of pools, sums of one would be a tenth of the garbage
+  if (others.length === 0) return first;
   const now = Math.max(...samples.map((sample) => sample.now));
   const sum = (of: (sample: PoolSample) => number): number =>
     samples.reduce((total, sample) => total + of(sample), 0);

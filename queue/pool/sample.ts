@@ -7,7 +7,7 @@
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
 import { plainText, visible } from '../../runtime/plain-text.ts';
-import { asBytes, asCount, asList, asMoment, asText } from '../scripts/decode-reply.ts';
+import { asCount, asCounterOrZero, asList, asMoment, asText } from '../scripts/decode-reply.ts';
 import { decodeSurvey, type LimitsSurvey } from '../limits/limits.ts';
 import { script } from '../scripts/scripts.ts';
 import { SLOW_BUCKETS } from './slow-tasks.ts';
@@ -198,26 +198,20 @@ function decodeReply(keys: QueueKeys, reply: unknown): QueueSample {
   };
 }
 
-/** A counter as it is stored; 0 if something else wrote what is none, as for the next turn that adds to it. */
-function counterIn(value: unknown, name: string): number {
-  if (value === null) return 0;
-  const text = asBytes(value, `${name} as a counter`).toString();
-  const number = text === '' ? Number.NaN : Number(text);
-  return Math.abs(number) <= Number.MAX_SAFE_INTEGER ? number : 0;
-}
-
 const NO_SLOW: QueueSample['slow'] = Array.from({ length: SLOW_BUCKETS }, () => 0);
 
 /** One object for all queues without any, which thousands of samples share. */
 function numbersOf(slow: unknown): QueueSample['slow'] {
-  const numbers = asList(slow, 'slow tasks', SLOW_BUCKETS).map((value) => counterIn(value, 'slow tasks'));
+  const numbers = asList(slow, 'slow tasks', SLOW_BUCKETS).map((value) =>
+    asCounterOrZero(value, 'slow tasks'),
+  );
   return numbers.some((tasks) => tasks > 0) ? numbers : NO_SLOW;
 }
 
 /** The same of counters. */
 function countersOf(stats: unknown): QueueCounters {
   const values = asList(stats, 'the counters', COUNTERS.length);
-  const counters = COUNTERS.map((name, i) => [name, counterIn(values[i], name)] as const);
+  const counters = COUNTERS.map((name, i) => [name, asCounterOrZero(values[i], name)] as const);
   return counters.some(([, count]) => count > 0)
     ? (Object.fromEntries(counters) as unknown as QueueCounters)
     : noCounters;

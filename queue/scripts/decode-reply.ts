@@ -26,9 +26,20 @@ export function asCount(value: unknown, what: string): number {
 /** A number that is stored as text, 0 if absent; counters may be negative after their hash was deleted. */
 export function asCounter(value: unknown, what: string): number {
   if (value === null) return 0;
-  const number = Buffer.isBuffer(value) && value.length > 0 ? Number(value.toString()) : Number.NaN;
-  if (Math.abs(number) <= Number.MAX_SAFE_INTEGER) return number;
+  const number = Buffer.isBuffer(value) ? counterIn(value) : undefined;
+  if (number !== undefined) return number;
   throw new UnexpectedReply(`${what} as a counter`, value);
+}
+
+/** The same; 0 for a text that is no counter, because something else wrote it, as for the next turn that adds to it. */
+export function asCounterOrZero(value: unknown, what: string): number {
+  if (value === null) return 0;
+  return counterIn(asBytes(value, `${what} as a counter`)) ?? 0;
+}
+
+function counterIn(text: Buffer): number | undefined {
+  const number = text.length > 0 ? Number(text.toString()) : Number.NaN;
+  return Math.abs(number) <= Number.MAX_SAFE_INTEGER ? number : undefined;
 }
 
 /** A time, ms; `undefined` for an empty text. One out of range is clamped: never, or long ago. */

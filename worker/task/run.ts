@@ -9,8 +9,8 @@ import { isLevelName } from '../../queue/priorities.ts';
 import {
   LARGE,
   parseTask,
+  parseTaskHead,
   parseTextTask,
-  taskHead,
   type ParsedTask,
   type TextTask,
 } from '../../queue/task.ts';
@@ -335,7 +335,7 @@ class Context implements TaskContext {
 
 /** `head`: the handler needs only the bytes. */
 function parsedTask(delivery: Delivery, size: number, head: boolean): ParsedTask {
-  if (head && size > LARGE) return taskHead(delivery.raw);
+  if (head && size > LARGE) return parseTaskHead(delivery.raw);
   return isText(delivery) ? parseTextTask(delivery) : parseTask(delivery.raw);
 }
 
