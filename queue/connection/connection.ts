@@ -28,6 +28,8 @@ const LOADING_RETRY_MS = 500;
 
 /** A value of ioredis's option `reconnectOnError`: replace the connection, then send the command again. */
 export const RESEND = 2;
+/** Another one: replace the connection, and reject the command. */
+const RECONNECT = 1;
 
 /** The ioredis options of an address. Throws `RangeError` in one line when the address cannot be one. */
 export function redisOptions(address: RedisAddress): RedisOptions {
@@ -91,14 +93,17 @@ export function redisOptions(address: RedisAddress): RedisOptions {
  * ending the process; commands wait for the connection unless the caller bounds them with `within`. A connection with an
  * outstanding reply that is silent for 10 s (`socketTimeout`; longer for commands that block longer) is replaced. If the server
  * refuses the address's database, it is not connected: pending commands are rejected with `DatabaseRefused`, as with a wrong
- * password. Each connection is opened with the current credentials of the address (credentials.ts).
+ * password. With `autoResendUnfulfilledCommands: false`, no command is ever sent twice. Each connection is opened with the current credentials of the address (credentials.ts).
  */
 export function openRedis(
   address: RedisAddress,
   options: RedisOptions & { onError?: (error: Error) => void } = {},
 ): Redis {
   const { onError, ...overrides } = options;
-  const redis = new Redis({ ...redisOptions(address), ...overrides, replyMapping: 'legacy' });
+  const redis = new Redis({
+    ...resendingOnly({ ...redisOptions(address), ...overrides }),
+    replyMapping: 'legacy',
+  });
   resendLost(redis);
   renewCredentials(redis, address, redis.options.tls !== undefined);
   redis.on('error', (error: Error & { command?: { name: string; args: unknown[] } }) => {
@@ -112,6 +117,16 @@ export function openRedis(
     onError?.(refused);
   });
   return redis;
+}
+
+/**
+ * What is not resent when a connection is cut must not be resent when a server that is no primary any more refuses it, either: a blocking
+ * move would take a task from the new primary long after the worker has stopped waiting for it.
+ */
+function resendingOnly(options: RedisOptions): RedisOptions {
+  const { autoResendUnfulfilledCommands: resends = true, reconnectOnError } = options;
+  if (resends || !reconnectOnError) return options;
+  return { ...options, reconnectOnError: (error) => (reconnectOnError(error) ? RECONNECT : false) };
 }
 
 function databaseRefused(cause: Error, db: number): DatabaseRefused {

@@ -7,7 +7,7 @@
 -- ARGV  1 worker id  2 epoch, as the worker knew them when the move was sent: 3 the number of its last turn  4 when that was made
 --       5 the highest receipt counter that it had seen
 -- Returns  {receipt counter, task, tasks that are left in the queue or the wake list}; or nothing, and nothing was done: there is no task, or
---           the next turn has to decide about it.
+--           the next turn has to decide about it; or -1: this server does not know the worker, and what was moved is in the queue again.
 --
 -- Before: the task is in the wake list. After: it is in flight with a receipt, as if the worker's last turn had taken it. A turn that has not
 -- seen that receipt returns the task once more, so this reply may be lost. No turn is made: neither its number nor its time change, and
@@ -22,6 +22,16 @@ if type(woken) ~= 'number' or woken == 0 then return false end
 
 local epoch, turn, seq, at, state, drain, alone =
   unpack(redis.call('HMGET', WORKER, 'epoch', 'turn', 'seq', 'at', 'state', 'drain', 'alone'))
+-- A server that took over, or has lost its data, may not know a worker that waits in it, whose turns may go to another one. Nobody would ever
+-- look into its wake list.
+if not epoch and redis.call('EXISTS', WORKER) == 0 then
+  if type(redis.pcall('LLEN', QUEUE)) ~= 'number' then return -1 end
+  local tasks = {}
+  -- the first write: Redis allows it when memory is short, and with it the rest of the script
+  for i = 1, woken do tasks[i] = redis.call('RPOP', WAKE) end
+  for i = woken, 1, -1 do redis.call('RPUSH', QUEUE, tasks[i]) end
+  return -1
+end
 local known, seen = tonumber(ARGV[3]), tonumber(ARGV[5])
 turn, seq = tonumber(turn), tonumber(seq)
 if epoch ~= ARGV[2] or not turn or not seq then return false end

@@ -25,12 +25,18 @@ export interface Adopted {
   readonly more: boolean;
 }
 
-/** Resolves to `undefined` when nothing was taken: there is no task, or it is left to the next turn. */
+/** What the script returns when the server does not know the worker. */
+const UNKNOWN = -1;
+
+/**
+ * Resolves to `undefined` when nothing was taken: there is no task, or it is left to the next turn. To `unknown` when the server does not
+ * know the worker, and what was moved is in the queue again.
+ */
 export async function adopt(
   redis: Redis,
   keys: QueueKeys,
   { worker, epoch, turn, heard, seen }: AdoptRequest,
-): Promise<Adopted | undefined> {
+): Promise<Adopted | 'unknown' | undefined> {
   const reply = (await script(redis, 'adopt')(
     keys.queue,
     keys.result,
@@ -51,8 +57,9 @@ export async function adopt(
     turn,
     heard,
     seen,
-  )) as readonly [counter: number, raw: Buffer, left: number] | null;
+  )) as readonly [counter: number, raw: Buffer, left: number] | typeof UNKNOWN | null;
   if (reply === null) return undefined;
+  if (reply === UNKNOWN) return 'unknown';
   const [counter, raw, left] = reply;
   return {
     delivery: { receipt: `${receiptPrefix(epoch)}${counter}`, raw, past: noPast },

@@ -45,12 +45,22 @@ async function look(redis: Redis, keys: QueueKeys, past: ReadonlySet<string>): P
     if (/^batch(-\w+)?:/.test(name)) continue;
     if ((await redis.pttl(key)) > 0) continue;
     if (name === 'history' && (await redis.hkeys(key)).every((field) => past.has(field))) continue;
-    const holds = name === 'workers' ? `, with ${(await redis.zrange(key, '0', '-1')).join(', ')}` : '';
-    found.push(`the key ${key}${holds}`);
+    found.push(`the key ${key}${await contentOf(redis, key, name)}`);
   }
   const waiting = await redis.llen(keys.queue);
   if (waiting > 0) found.push(`${waiting} tasks in ${keys.queue}`);
   return found;
+}
+
+/** What tells why a worker's key is still there. */
+async function contentOf(redis: Redis, key: string, name: string): Promise<string> {
+  if (name === 'workers') return `, with ${(await redis.zrange(key, '0', '-1', 'WITHSCORES')).join(' ')}`;
+  if (name.startsWith('wake:')) return `, with ${(await redis.lrange(key, 0, 9)).join(' ')}`;
+  if (!name.startsWith('worker:')) return '';
+  const fields = ['epoch', 'state', 'ended', 'started', 'at', 'till', 'turn'] as const;
+  const values = await redis.hmget(key, ...fields);
+  const [now] = await redis.time();
+  return `: ${fields.map((field, i) => `${field} ${values[i]}`).join(', ')}; now ${now} s`;
 }
 
 /** Fields of the history for what plain workers took: they do not know that a task has a past, and leave it there. */

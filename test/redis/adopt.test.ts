@@ -52,7 +52,7 @@ test('the task is in flight, and the next turn settles it', async () => {
   await redis.lpush(keys.queue, 'next');
   const adopted = await adopt(redis, keys, request);
   expect(adopted).toMatchObject({ counter: 1, more: true, delivery: { past: { attempts: 0 } } });
-  if (!adopted) return;
+  if (!adopted || adopted === 'unknown') return;
   const { delivery } = adopted;
   expect(await redis.hgetall(keys.inflight(worker.id))).toEqual({ [delivery.receipt]: 'task' });
   expect(await sampleQueue(redis, keys)).toMatchObject({ waiting: 1, inFlight: 1, counters: { taken: 1 } });
@@ -156,13 +156,45 @@ const taskIn = async ({ queue }: QueueKeys): Promise<string[]> => redis.lrange(q
 test('a server that has forgotten an adopted task does not give its receipt to another one', async () => {
   const waiting = await startWaiting();
   const { keys, worker, request } = waiting;
-  const adopted = await adopt(redis, keys, request);
+  expect(await adopt(redis, keys, request)).toMatchObject({ counter: 1 });
   // as before that
   await redis.hset(keys.worker(worker.id), 'seq', 0);
   await redis.del(keys.inflight(worker.id));
   await redis.lpush(keys.wake(worker.id), 'other');
-  expect(await adopt(redis, keys, { ...request, seen: adopted?.counter ?? 0 })).toBeUndefined();
+  expect(await adopt(redis, keys, { ...request, seen: 1 })).toBeUndefined();
   expect(await inFlight(waiting)).toEqual([]);
+});
+
+test('a server that does not know the worker: what was moved is the next in the queue again', async () => {
+  const waiting = await startWaiting();
+  const { keys, worker, request } = waiting;
+  await redis.lpush(keys.wake(worker.id), 'second');
+  await redis.lpush(keys.queue, 'third');
+  await redis.del(keys.worker(worker.id));
+  expect(await adopt(redis, keys, request)).toBe('unknown');
+  expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['third', 'second', 'task']);
+  expect(await woken(waiting)).toEqual([]);
+  expect(await redis.exists(keys.worker(worker.id), keys.inflight(worker.id))).toBe(0);
+  // nothing was moved: whether it is known shows by its turn
+  expect(await adopt(redis, keys, request)).toBeUndefined();
+});
+
+test('… also without memory; and where the queue is another type, it stays', async () => {
+  for (const type of ['list', 'text'] as const) {
+    const waiting = await startWaiting();
+    const { keys, worker, request } = waiting;
+    await redis.del(keys.worker(worker.id));
+    if (type === 'text') await redis.set(keys.queue, 'text');
+    await redis.config('SET', 'maxmemory', '1');
+    try {
+      expect(await adopt(redis, keys, request)).toBe('unknown');
+    } finally {
+      await redis.config('SET', 'maxmemory', '0');
+    }
+    expect([await woken(waiting), await taskIn(keys)], type).toEqual(
+      type === 'list' ? [[], ['task']] : [['task'], []],
+    );
+  }
 });
 
 test('turns that were made while the move was blocked are no reason', async () => {

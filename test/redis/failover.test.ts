@@ -1,13 +1,15 @@
 /** A primary that is not one any more: READONLY answers, another server under the same name, Sentinel. */
 import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
-import type { RedisAddress } from '../../queue/connection/connection.ts';
+import { openRedis, type RedisAddress } from '../../queue/connection/connection.ts';
+import { BLOCKER_OPTIONS } from '../../worker/epoch/idle-wait.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { startSentinels } from '../support/sentinel.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';
 import { complained, survive } from '../support/troubles.ts';
 import { freshKeys } from '../support/turns.ts';
+import { resultsOf, startWorker } from '../support/workers.ts';
 
 const AT_ONCE = ['--repl-diskless-sync-delay', '0'];
 
@@ -97,4 +99,55 @@ test('Sentinel: the primary dies, and its replica takes over', async () => {
     end: () => undefined,
   });
   expect(await second.client().info('replication')).toContain('role:master');
+});
+
+test('a worker whose wait stays with a former primary that has ended it: the task stays there, and the worker goes where its turns go', async () => {
+  await using first = await startRedis({ args: AT_ONCE });
+  await using second = await startReplica(first);
+  const [old, redis] = [first.client(), second.client()];
+  await using proxy = await startTcpProxy(first.port);
+  const keys = freshKeys();
+  await using worker = startWorker({ address: { url: `redis://127.0.0.1:${proxy.port}` } }, keys, {
+    handler: () => 'done',
+  });
+  await worker.ready();
+  const clients = async (of: Redis): Promise<string> => String(await of.client('LIST'));
+  await eventually(async () => expect(await clients(old)).toContain('cmd=blmove'));
+  await first.client().wait(1, 5_000);
+  await redis.replicaof('NO', 'ONE');
+  proxy.redirect(second.port);
+  const turns = /^id=(\d+) .* name=millrace:.* flags=N /m.exec(await clients(old));
+  await old.client('KILL', 'ID', turns?.[1] ?? '');
+  await eventually(async () => expect(await clients(redis)).toContain('cmd=evalsha'));
+  await eventually(async () => expect(await clients(old)).toContain('cmd=blmove'));
+  // as a controller does there that has not heard of the second one
+  await old.del(keys.workers, keys.worker(worker.id));
+
+  await old.lpush(keys.queue, 'there');
+  await eventually(async () => expect(await clients(redis)).toContain('cmd=blmove'));
+  expect(await old.lrange(keys.queue, 0, -1)).toEqual(['there']);
+  expect(await old.exists(keys.wake(worker.id))).toBe(0);
+  await redis.lpush(keys.queue, 'here');
+  await resultsOf(redis, keys.result, 1);
+  expect(await redis.hgetall(keys.result)).toEqual({ here: 'done' });
+  expect(worker.epochs).toBe(1);
+});
+
+test('a move that a former primary has refused is not made when that is one again', async () => {
+  await using other = await startRedis();
+  const former = other.client();
+  const keys = freshKeys();
+  await former.replicaof('127.0.0.1', 1);
+  const blocker = openRedis(other.address, BLOCKER_OPTIONS);
+  try {
+    const moved = blocker.blmove(keys.queue, keys.wake('w'), 'RIGHT', 'LEFT', 5);
+    await expect(moved).rejects.toThrow(/READONLY/);
+    await former.replicaof('NO', 'ONE');
+    await former.lpush(keys.queue, 'task');
+    // replaced: by the answer, whatever was to be sent again was
+    expect(await blocker.ping()).toBe('PONG');
+    expect(await former.lrange(keys.queue, 0, -1)).toEqual(['task']);
+  } finally {
+    blocker.disconnect();
+  }
 });

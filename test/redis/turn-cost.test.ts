@@ -60,7 +60,7 @@ test('to take the task of a blocking move is 11 commands', async () => {
   const before = await commands();
   const adopted = await adopt(redis, keys, request);
   expect((await commands()) - before - 1).toBe(11);
-  expect(adopted?.delivery.raw.toString()).toBe('moved');
+  expect(adopted).toMatchObject({ delivery: { raw: Buffer.from('moved') } });
 });
 
 test.each([

@@ -187,7 +187,7 @@ async function adoptTask(
   process.waiting = undefined;
   await redis.lmove(keys.queue, keys.wake(worker), 'RIGHT', 'LEFT');
   const adopted = await adopt(redis, keys, { worker, epoch: process.epoch, ...known });
-  if (!adopted) return;
+  if (!adopted || adopted === 'unknown') return;
   if (replyLost || adopted.counter !== process.seen + 1) {
     process.unseen = true;
     return;

@@ -16,7 +16,7 @@ import { unblockWaits } from '../../queue/workers/worker-connections.ts';
 import { BLOCK_MS } from '../../queue/workers/reap.ts';
 import { sleep } from '../../runtime/timers.ts';
 
-/** A move that was cut off must not be resent by the client: the loop makes a turn first. */
+/** A move that was cut off or refused must not be resent by the client: the loop makes a turn first. */
 export const BLOCKER_OPTIONS = { autoResendUnfulfilledCommands: false } as const;
 
 class ConnectionCut extends Error {
@@ -142,6 +142,7 @@ async function wait(state: WaitState): Promise<void> {
   const { moved, adopted } = await moveOnce(state);
   // after the end it is nobody's: what is in flight is put back with the epoch
   if (adopted && !state.ended) state.onAdopted(adopted);
+  if (moved === 'unknown') return leaveServer(state);
   if (moved === 'moved') return adopted ? undefined : state.onTask();
   if (moved === 'unblocked') return state.onDoubt();
   if (moved === 'timeout') return;
@@ -152,6 +153,13 @@ async function wait(state: WaitState): Promise<void> {
   // a reply may have been lost: make a turn, then leave the server alone for a moment
   state.uncertainUntil = performance.now() + BLOCK_MS;
   if (blocker.status === 'ready') blocker.disconnect(true);
+  state.onDoubt();
+}
+
+/** The server does not know this worker: turns may go to another one, or show that it has lost its data. */
+function leaveServer(state: WaitState): void {
+  state.refusedUntil = performance.now() + REFUSED_PAUSE_MS;
+  if (state.blocker.status === 'ready') state.blocker.disconnect(true);
   state.onDoubt();
 }
 
@@ -197,10 +205,10 @@ async function unblock({ blocker, main, worker, clientId }: WaitState, last: Pro
 }
 
 /**
- * How a blocking move ended: with a task; without, in its time or unblocked from outside; refused by Redis (wrong type, no
- * permission); or with its connection, which was cut or does not answer.
+ * How a blocking move ended: with a task; without, in its time or unblocked from outside; in a server that does not know the worker; refused
+ * by Redis (wrong type, no permission); or with its connection, which was cut or does not answer.
  */
-type MoveEnd = 'moved' | 'timeout' | 'unblocked' | 'refused' | 'cut' | 'silent';
+type MoveEnd = 'moved' | 'unknown' | 'timeout' | 'unblocked' | 'refused' | 'cut' | 'silent';
 
 /** Moves one task, and takes it. Never rejects. */
 async function moveOnce(state: WaitState): Promise<{ readonly moved: MoveEnd; readonly adopted?: Adopted }> {
@@ -222,6 +230,7 @@ async function moveOnce(state: WaitState): Promise<{ readonly moved: MoveEnd; re
   try {
     const both = Promise.all([move, adopting]);
     const [task, adopted] = await within(BLOCK_MS + SLACK_MS, Promise.race([both, cut.promise]), 'BLMOVE');
+    if (adopted === 'unknown') return { moved: 'unknown' };
     const empty = performance.now() - began < BLOCK_MS - UNBLOCKED_MS ? 'unblocked' : 'timeout';
     return { moved: task === null ? empty : 'moved', ...(adopted && { adopted }) };
   } catch (error) {
