@@ -24,6 +24,8 @@ export interface Stage<F> {
   readonly prepare: (round: Round<F>) => Promise<void>;
   /** Begins no further round. */
   readonly enough?: AbortSignal;
+  /** What goes on until all is settled, and is ended then: what it takes back is settled again. */
+  readonly lastly?: () => Promise<void>;
   /** How many there are now. */
   readonly workers: () => number;
   /** A fault could not be made; the play rejects with the same error in the end. */
@@ -53,11 +55,15 @@ export async function playRounds<F>(rounds: readonly Round<F>[], stage: Stage<F>
       await delay(round.restMs);
     }
     const faults = await Promise.all(striking);
-    do {
+    const settled = async (): Promise<void> => {
+      do {
+        await board.until(0);
+        await delay(LOOK_MS);
+      } while (!limit.aborted && !(await clients.batches.areOver()));
       await board.until(0);
-      await delay(LOOK_MS);
-    } while (!limit.aborted && !(await clients.batches.areOver()));
-    await board.until(0);
+    };
+    await settled();
+    if (stage.lastly) await stage.lastly().then(settled);
     return faults;
   } finally {
     clearInterval(say);

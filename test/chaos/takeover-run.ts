@@ -53,6 +53,9 @@ const FIRST_MS = 1_000;
 /** Between two takeovers at least, so that something can be confirmed, ms. */
 const CALM_MS = 1_000;
 
+/** Workers whose goodbye no replica has confirmed may be there again: their leases end, and their graves are swept, ms. */
+const SWEPT_MS = 60_000;
+
 /** What a replica confirms when it is well, and a client that is not confirmed does not wait long, ms. */
 const DURABILITY = { replicas: 1, timeoutMs: 1_000 };
 
@@ -119,15 +122,16 @@ export async function runTakeovers(options: TakeoverRunOptions): Promise<Takeove
     prepare: ({ tasks }) => Promise.resolve(void pushed.push(...tasks)),
     ...(forMs !== undefined && { enough: AbortSignal.timeout(forMs) }),
     workers: () => fleet.pods.length,
+    // the last one may bring back a primary of before, with tasks whose results no replica has confirmed
+    lastly: () => takeovers.stop(leastTakeovers),
     onBroken,
   });
-  await takeovers.stop(leastTakeovers);
   broken.signal.throwIfAborted();
   const tookMs = performance.now() - began;
   const complaints = await clients.complaints(limit.aborted ? 0 : patient(CLIENT_PATIENCE_MS));
   progress(`all tasks settled: ${limit.aborted ? 'no' : 'yes'}; waiting for graves to be swept`);
   await fleet.stop();
-  const left = await leftovers(redisOf, queues, new Set(), limit.aborted ? 0 : undefined);
+  const left = await leftovers(redisOf, queues, new Set(), limit.aborted ? 0 : SWEPT_MS);
   await controller.kill();
   const letters = await Promise.all(queues.map((keys) => readDeadLetters(redisOf(keys), keys, 1_000_000)));
   const evidence: TakeoverEvidence = {
