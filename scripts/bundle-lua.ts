@@ -6,9 +6,13 @@ import type { Metafile, Plugin } from 'esbuild';
 import { sources } from '../queue/scripts/lua.ts';
 
 const root = resolve(import.meta.dirname, '..');
-/** The module that has the sources, and the one that runs them. */
+/** The module that has the sources, and those that run them. */
 const SOURCES = 'queue/scripts/lua.ts';
-const RUNNER = 'queue/scripts/scripts.ts';
+const RUNNERS = new Set([
+  'queue/scripts/scripts.ts',
+  'queue/scripts/fixed-keys.ts',
+  'queue/workers/worker-scripts.ts',
+]);
 
 /**
  * Replaces the module that reads the sources from their files. A text is made when its script is first called, because most
@@ -68,13 +72,15 @@ export function scriptsIn({ outputs }: Metafile): ReadonlySet<string> {
 
 /** The names of the scripts that a source file, `text`, runs. Throws as `scriptsIn` does. */
 export function scriptsNamedIn(path: string, text: string): readonly string[] {
-  const literal = [...text.matchAll(/\bscript\([^,']+,\s*'([\w-]+)'|\bsources\['([\w-]+)'\]/g)];
-  const uses = text.match(/\bscript\(|\bsources\[/g) ?? [];
-  if (path !== RUNNER && literal.length !== uses.length)
+  const literal = [
+    ...text.matchAll(/\bscript\([^,']+,\s*'([\w-]+)'|\bscriptOf\w+\('([\w-]+)'|\bsources\['([\w-]+)'\]/g),
+  ];
+  const uses = text.match(/\bscript(?:Of\w+)?\(|\bsources\[/g) ?? [];
+  if (!RUNNERS.has(path) && literal.length !== uses.length)
     throw new Error(
       `${path} names a script by an expression: name it by a literal, as script(redis, 'turn')`,
     );
-  return literal.map(([, called, read]) => called ?? read ?? '');
+  return literal.map(([, called, bound, read]) => called ?? bound ?? read ?? '');
 }
 
 /** ioredis hashes each script that is defined; a bundle knows the hashes, so that only other scripts need node:crypto. */

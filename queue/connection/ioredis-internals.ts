@@ -38,3 +38,13 @@ export function insideOf(redis: Redis): RedisInside {
 export function definedCommand(redis: Redis, name: string): ((...args: never[]) => unknown) | undefined {
   return (redis as unknown as Record<string, ((...args: never[]) => unknown) | undefined>)[`${name}Buffer`];
 }
+
+/** The hash of the script that `defineCommand` added as `name`. */
+export function definedHash(redis: Redis, name: string): string {
+  const { scriptsSet } = redis as unknown as {
+    readonly scriptsSet: Readonly<Record<string, { sha: string }>>;
+  };
+  const script = scriptsSet[name];
+  if (!script) throw new Error(`no command was defined as ${name}`);
+  return script.sha;
+}

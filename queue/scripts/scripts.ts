@@ -6,7 +6,7 @@
  * with a fallback to EVAL on NOSCRIPT is ioredis's own.
  */
 import type { Redis } from 'ioredis';
-import { definedCommand } from '../connection/ioredis-internals.ts';
+import { definedCommand, definedHash } from '../connection/ioredis-internals.ts';
 import { sources } from './lua.ts';
 
 type Arg = string | number | Buffer;
@@ -65,6 +65,8 @@ const arity = {
   'batch-reported': 2,
 } as const;
 
+export type ScriptName = keyof typeof arity;
+
 const marked = new WeakSet<Redis>();
 
 /**
@@ -75,17 +77,23 @@ export function defineScripts(redis: Redis): Redis {
   if (marked.has(redis)) return redis;
   marked.add(redis);
   if (redis.options.enableAutoPipelining)
-    for (const name of Object.keys(arity) as (keyof typeof arity)[]) define(redis, name);
+    for (const name of Object.keys(arity) as ScriptName[]) define(redis, name);
   return redis;
 }
 
 /** The script as a function of its keys and arguments; bytes in its reply stay bytes. */
-export function script(redis: Redis, name: keyof typeof arity): Script {
+export function script(redis: Redis, name: ScriptName): Script {
   const call = definedCommand(redis, `millrace:${name}`) ?? define(redis, name);
   return (call as Script).bind(redis);
 }
 
-function define(redis: Redis, name: keyof typeof arity): ReturnType<typeof definedCommand> {
+/** By which a server knows it. */
+export function hashOf(redis: Redis, name: ScriptName): string {
+  if (!definedCommand(redis, `millrace:${name}`)) define(redis, name);
+  return definedHash(redis, `millrace:${name}`);
+}
+
+function define(redis: Redis, name: ScriptName): ReturnType<typeof definedCommand> {
   if (!marked.has(redis))
     throw new Error(`scripts were not defined on this connection: call defineScripts first`);
   const lua = sources[name];

@@ -1,7 +1,7 @@
 /** Takes the task that a worker's blocking move has moved, by a script that is sent together with the move (adopt.lua). */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
-import { script } from '../scripts/scripts.ts';
+import { scriptOfWorker } from './worker-scripts.ts';
 import { noPast } from './past.ts';
 import { receiptPrefix, type Delivery } from './turn.ts';
 
@@ -28,6 +28,23 @@ export interface Adopted {
 /** What the script returns when the server does not know the worker. */
 const UNKNOWN = -1;
 
+const adoptOf = scriptOfWorker('adopt', (keys, worker) => [
+  keys.queue,
+  keys.result,
+  keys.worker(worker),
+  keys.inflight(worker),
+  keys.wake(worker),
+  keys.stats,
+  keys.load,
+  keys.paused,
+  keys.carried(worker),
+  keys.cancelled,
+  keys.history,
+  keys.pasts,
+  keys.suspects,
+  keys.limits,
+]);
+
 /**
  * Resolves to `undefined` when nothing was taken: there is no task, or it is left to the next turn. To `unknown` when the server does not
  * know the worker, and what was moved is in the queue again.
@@ -37,27 +54,11 @@ export async function adopt(
   keys: QueueKeys,
   { worker, epoch, turn, heard, seen }: AdoptRequest,
 ): Promise<Adopted | 'unknown' | undefined> {
-  const reply = (await script(redis, 'adopt')(
-    keys.queue,
-    keys.result,
-    keys.worker(worker),
-    keys.inflight(worker),
-    keys.wake(worker),
-    keys.stats,
-    keys.load,
-    keys.paused,
-    keys.carried(worker),
-    keys.cancelled,
-    keys.history,
-    keys.pasts,
-    keys.suspects,
-    keys.limits,
-    worker,
-    epoch,
-    turn,
-    heard,
-    seen,
-  )) as readonly [counter: number, raw: Buffer, left: number] | typeof UNKNOWN | null;
+  const known = [worker, String(epoch), String(turn), String(heard), String(seen)];
+  const reply = (await adoptOf(keys, worker)(redis, known)) as
+    | readonly [counter: number, raw: Buffer, left: number]
+    | typeof UNKNOWN
+    | null;
   if (reply === null) return undefined;
   if (reply === UNKNOWN) return 'unknown';
   const [counter, raw, left] = reply;

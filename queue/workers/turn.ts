@@ -11,7 +11,7 @@ import { listed, pack } from './pack.ts';
 import { packedGroup, type PartGroup } from './packed-parts.ts';
 import { PackedResults, shortened } from './packed-results.ts';
 import { PackedTasks } from './packed-tasks.ts';
-import { script } from '../scripts/scripts.ts';
+import { scriptOfWorker } from './worker-scripts.ts';
 
 /** What a request takes beside its results, in most cases. */
 const REQUEST_BYTES = 1_024;
@@ -175,34 +175,35 @@ export type TurnReply =
 /** Makes a turn. Rejects with Redis' error if it is refused as a whole: `STALE`, `WRONGTYPE`, `OOM`. */
 export async function turn(redis: Redis, keys: QueueKeys, request: TurnRequest): Promise<TurnReply> {
   const { worker, epoch, mayPack = false } = request;
-  const reply = (await script(redis, 'turn')(
-    keys.queue,
-    keys.result,
-    keys.workers,
-    keys.worker(worker),
-    keys.inflight(worker),
-    keys.carried(worker),
-    keys.wake(worker),
-    keys.delayed,
-    keys.dead,
-    keys.errors,
-    keys.stats,
-    keys.history,
-    keys.load,
-    keys.paused,
-    keys.cancelled,
-    keys.expiry,
-    keys.suspects,
-    keys.isolator,
-    keys.pasts,
-    keys.emptying,
-    keys.apart,
-    keys.clock,
-    keys.limits,
-    ...turnArguments(request),
-  )) as Reply;
+  const reply = (await turnOf(keys, worker)(redis, turnArguments(request))) as Reply;
   return decodeReply(epoch, reply, mayPack);
 }
+
+const turnOf = scriptOfWorker('turn', (keys, worker) => [
+  keys.queue,
+  keys.result,
+  keys.workers,
+  keys.worker(worker),
+  keys.inflight(worker),
+  keys.carried(worker),
+  keys.wake(worker),
+  keys.delayed,
+  keys.dead,
+  keys.errors,
+  keys.stats,
+  keys.history,
+  keys.load,
+  keys.paused,
+  keys.cancelled,
+  keys.expiry,
+  keys.suspects,
+  keys.isolator,
+  keys.pasts,
+  keys.emptying,
+  keys.apart,
+  keys.clock,
+  keys.limits,
+]);
 
 /** The tasks of a turn, packed or not. */
 export type Brought = Pick<Extract<TurnReply, { kind: 'held' }>, 'tasks' | 'packed'>;

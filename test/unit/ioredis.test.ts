@@ -1,9 +1,10 @@
 /** The internals of ioredis that the library uses exist, and do what is expected of them. */
+import { createHash } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { expect, test } from 'vitest';
 import { dropRedis, renewConnection } from '../../queue/connection/close.ts';
 import { connectorTo } from '../../queue/connection/connector.ts';
-import { definedCommand, insideOf } from '../../queue/connection/ioredis-internals.ts';
+import { definedCommand, definedHash, insideOf } from '../../queue/connection/ioredis-internals.ts';
 
 const happens = (redis: Redis, event: 'end' | 'reconnecting'): Promise<void> =>
   new Promise((resolve) => void redis.once(event, () => resolve()));
@@ -45,11 +46,12 @@ test('a client that is dropped between two attempts has ended, and rejects what 
   expect(redis.status).toBe('end');
 });
 
-test('a command that was defined has a form that returns bytes', () => {
+test('a command that was defined has a form that returns bytes, and a hash', () => {
   const redis = new Redis({ lazyConnect: true });
   expect(definedCommand(redis, 'ours')).toBeUndefined();
   redis.defineCommand('ours', { numberOfKeys: 0, lua: 'return 1' });
   expect(definedCommand(redis, 'ours')).toBeTypeOf('function');
+  expect(definedHash(redis, 'ours')).toBe(createHash('sha1').update('return 1').digest('hex'));
   redis.disconnect();
 });
 

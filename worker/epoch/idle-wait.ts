@@ -60,12 +60,15 @@ const UNBLOCK_EVERY_MS = 20;
 const UNBLOCKED_MS = 100;
 const REFUSED_PAUSE_MS = 500;
 
+/** Is resolved when nothing of the wait is left to do. */
+type Wait = PromiseWithResolvers<void>;
+
 interface WaitState extends IdleEvents {
   readonly blocker: Redis;
   readonly main: Redis;
   readonly keys: QueueKeys;
   readonly worker: string;
-  waiting: Promise<void> | undefined;
+  waiting: Wait | undefined;
   clientId: Promise<number | undefined>;
   /** The connection that `clientId` is of. */
   identified: Redis['stream'] | undefined;
@@ -119,10 +122,19 @@ export function createIdleWait(
 function begin(state: WaitState): void {
   if (state.ended || state.waiting || performance.now() < state.refusedUntil) return;
   if (state.blocker.status !== 'ready') return beginWhenReady(state);
-  state.waiting = wait(state).finally(() => {
-    state.waiting = undefined;
-    state.onEnd();
+  const own: Wait = Promise.withResolvers();
+  state.waiting = own;
+  void wait(state, own).finally(() => {
+    conclude(state, own);
+    own.resolve();
   });
+}
+
+/** Another wait may begin, and this one does not end that. */
+function conclude(state: WaitState, own: Wait): void {
+  if (state.waiting !== own) return;
+  state.waiting = undefined;
+  state.onEnd();
 }
 
 /** Moves sent before the connection is ready would queue up, and each of them would move a task. */
@@ -135,15 +147,14 @@ function beginWhenReady(state: WaitState): void {
   });
 }
 
-async function wait(state: WaitState): Promise<void> {
+async function wait(state: WaitState, own: Wait): Promise<void> {
   const { blocker } = state;
   identify(state);
   const began = performance.now();
-  const { moved, adopted } = await moveOnce(state);
-  // after the end it is nobody's: what is in flight is put back with the epoch
-  if (adopted && !state.ended) state.onAdopted(adopted);
+  const moved = await moveOnce(state, own);
+  if (moved === 'adopted') return;
   if (moved === 'unknown') return leaveServer(state);
-  if (moved === 'moved') return adopted ? undefined : state.onTask();
+  if (moved === 'moved') return state.onTask();
   if (moved === 'unblocked') return state.onDoubt();
   if (moved === 'timeout') return;
   // a connection that is cut once may wait again immediately, one that is cut repeatedly may not
@@ -182,7 +193,7 @@ function identify(state: WaitState): void {
 function pause(state: WaitState): void {
   if (!state.waiting || state.pausing) return;
   state.pausing = true;
-  void unblock(state, state.waiting)
+  void unblock(state, state.waiting.promise)
     .catch(() => undefined)
     .finally(() => (state.pausing = false));
 }
@@ -190,7 +201,7 @@ function pause(state: WaitState): void {
 async function end(state: WaitState): Promise<boolean> {
   state.ended = true;
   try {
-    if (state.waiting) await unblock(state, state.waiting);
+    if (state.waiting) await unblock(state, state.waiting.promise);
     return performance.now() > state.uncertainUntil;
   } catch {
     return false;
@@ -205,23 +216,30 @@ async function unblock({ blocker, main, worker, clientId }: WaitState, last: Pro
 }
 
 /**
- * How a blocking move ended: with a task; without, in its time or unblocked from outside; in a server that does not know the worker; refused
- * by Redis (wrong type, no permission); or with its connection, which was cut or does not answer.
+ * How a blocking move ended: with a task that was taken, or that a turn is to take; without, in its time or unblocked from outside; in a server
+ * that does not know the worker; refused by Redis (wrong type, no permission); or with its connection, which was cut or does not answer.
  */
-type MoveEnd = 'moved' | 'unknown' | 'timeout' | 'unblocked' | 'refused' | 'cut' | 'silent';
+type MoveEnd = 'adopted' | 'moved' | 'unknown' | 'timeout' | 'unblocked' | 'refused' | 'cut' | 'silent';
 
 /** Moves one task, and takes it. Never rejects. */
-async function moveOnce(state: WaitState): Promise<{ readonly moved: MoveEnd; readonly adopted?: Adopted }> {
+async function moveOnce(state: WaitState, own: Wait): Promise<MoveEnd> {
   const { blocker, keys, worker } = state;
   const began = performance.now();
   const { stream } = blocker;
   // in one packet, so that Redis reads both at once
   stream.cork();
-  const move = blocker.blmove(keys.queue, keys.wake(worker), 'RIGHT', 'LEFT', BLOCK_MS / 1_000);
-  const adopting = adopt(blocker, keys, state.known()).catch((error: unknown) => {
-    if (isReply(error)) return undefined;
-    throw error;
-  });
+  const move = blocker.blmoveBuffer(keys.queue, keys.wake(worker), 'RIGHT', 'LEFT', BLOCK_MS / 1_000);
+  const adopting = adopt(blocker, keys, state.known()).then(
+    (task): MoveEnd | undefined => {
+      if (!task || task === 'unknown') return task;
+      takeOver(state, own, task);
+      return 'adopted';
+    },
+    (error: unknown) => {
+      if (isReply(error)) return undefined;
+      throw error;
+    },
+  );
   stream.uncork();
   // a move that is cut off is neither resent nor rejected by the client: it would be waited for until it must have ended
   const cut = Promise.withResolvers<never>();
@@ -229,16 +247,23 @@ async function moveOnce(state: WaitState): Promise<{ readonly moved: MoveEnd; re
   blocker.once('close', onClose);
   try {
     const both = Promise.all([move, adopting]);
-    const [task, adopted] = await within(BLOCK_MS + SLACK_MS, Promise.race([both, cut.promise]), 'BLMOVE');
-    if (adopted === 'unknown') return { moved: 'unknown' };
+    const [task, taken] = await within(BLOCK_MS + SLACK_MS, Promise.race([both, cut.promise]), 'BLMOVE');
     const empty = performance.now() - began < BLOCK_MS - UNBLOCKED_MS ? 'unblocked' : 'timeout';
-    return { moved: task === null ? empty : 'moved', ...(adopted && { adopted }) };
+    return taken ?? (task === null ? empty : 'moved');
   } catch (error) {
-    if (isReply(error)) return { moved: 'refused' };
-    return { moved: error instanceof ConnectionCut ? 'cut' : 'silent' };
+    if (isReply(error)) return 'refused';
+    return error instanceof ConnectionCut ? 'cut' : 'silent';
   } finally {
     blocker.off('close', onClose);
   }
+}
+
+/** Directly from the reply: before the promises of the wait are settled, for which the task would have to wait. */
+function takeOver(state: WaitState, own: Wait, task: Adopted): void {
+  // after the end it is nobody's: what is in flight is put back with the epoch
+  if (state.ended) return;
+  conclude(state, own);
+  state.onAdopted(task);
 }
 
 /**
