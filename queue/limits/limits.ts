@@ -121,6 +121,8 @@ async function write(
     );
   if (count === 1) await countHeldByWorkers(redis, keys);
   if (other === 1) await returnHeld(redis, keys, await countHeld(redis, keys));
+  // until then, whoever sets them once more is told to do this: the reply may have been lost, or the process
+  if (count === 1 || other === 1) await redis.hdel(limitState, 'uncounted', 'unreturned');
   return done === 1;
 }
 

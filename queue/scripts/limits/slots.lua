@@ -3,7 +3,8 @@
 --
 -- base: prefix of the queue's keys. `limits` is the definition, as queue/limits/definition.ts writes it; the rest is here:
 --   limit-state    HASH  `at`, `offset`: limit time; `tat`: the queue's bucket; `held`: tasks that are held in all; `woken`, `wokenDue`:
---                        when the last worker was told to come back; `checked`, `cursor`: the check of slots
+--                        when the last worker was told to come back; `checked`, `cursor`: the check of slots; `uncounted`,
+--                        `unreturned`: what is still to be done for new limits (set.lua)
 --   limit-rate:K   STRING  the bucket of a key, until it is full again
 --   limit-slots    HASH  receipt|worker → key: tasks in flight that count for their key
 --   limit-running  HASH  key → their number

@@ -19,7 +19,11 @@ local priorities, level = ARGV[7 + 2 * count], ARGV[8 + 2 * count]
 local uniques = not level and priorities
 if uniques then
   local told = redis.call('HGET', KEYS[6], number)
-  if told then return told end
+  if told then
+    -- a write, as whoever waits for replicas waits for those of its connection; one that Redis allows when memory is short
+    redis.call('EXPIRE', KEYS[6], ARGV[3])
+    return told
+  end
 end
 -- fails here, before any write, if the key that gets the tasks has another type
 if ARGV[4] == '' then redis.call('LLEN', KEYS[1]) else redis.call('ZCARD', KEYS[2]) end
