@@ -1,8 +1,8 @@
--- Sets a field of a worker's hash.
+-- Sets fields of a worker's hash.
 --
 -- KEYS  1 worker
--- ARGV  1 epoch  2 field  3 value
+-- ARGV  1 epoch  then field, value, …
 -- Returns  1; 0 if the worker is fenced, and nothing was changed
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
 return 1

@@ -25,14 +25,13 @@ export async function register(
   return Number(epoch) || undefined;
 }
 
-/** Sets a field of a worker's hash. Does nothing when the epoch is over. */
+/** Sets fields of a worker's hash. Does nothing when the epoch is over. */
 export async function note(
   redis: Redis,
   keys: QueueKeys,
   worker: string,
   epoch: number,
-  field: string,
-  value: string | number,
+  fields: Readonly<Record<string, string | number>>,
 ): Promise<void> {
-  await script(redis, 'note')(keys.worker(worker), epoch, field, value);
+  await script(redis, 'note')(keys.worker(worker), epoch, ...Object.entries(fields).flat());
 }

@@ -67,7 +67,10 @@ export interface WorkerRecord {
   readonly epoch: number | undefined;
   /** When the epoch began, ms of Redis time. */
   readonly started: number;
-  /** Whether a connection of it exists; `undefined` if that is unknown. */
+  /**
+   * Whether a connection of it exists; `undefined` if that is unknown. Where it has none, that means nothing unless it once had one to this
+   * server: of one that has taken over, or was restarted, it may not have heard yet.
+   */
   readonly connected: boolean | undefined;
   /** The remote address of one of its connections, as seen by Redis. */
   readonly address: string | undefined;
@@ -83,22 +86,34 @@ export async function readWorkerRecords(
 ): Promise<WorkerRecord[]> {
   const hashes = await Promise.all(
     workers.map(({ keys, worker }) => {
-      const fields = ['epoch', 'client', 'started'];
-      return readCut(redis, keys.worker(worker), { bytes: LONGEST, values: 3 }, 'HMGET', ...fields);
+      const fields = ['epoch', 'client', 'started', 'server'];
+      return readCut(redis, keys.worker(worker), { bytes: LONGEST, values: 4 }, 'HMGET', ...fields);
     }),
   );
-  const addresses = await connectedAddresses(redis);
+  const [addresses, run] = await Promise.all([connectedAddresses(redis), runOf(redis)]);
   return hashes.map((fields): WorkerRecord => {
-    const [epoch, client, started] = asList(fields, 'the hash of a worker', 3).map((field) =>
+    const [epoch, client, started, server] = asList(fields, 'the hash of a worker', 4).map((field) =>
       field === null ? '' : asText(field, 'a field of a worker', LONGEST),
     );
+    const address = client ? addresses?.get(client) : undefined;
+    // workers of earlier versions do not note the server
+    const isKnownHere = !server || run === '' || server === run;
     return {
       epoch: Number(epoch) || undefined,
       started: Number(started),
-      connected: addresses && client ? addresses.has(client) : undefined,
-      address: client ? addresses?.get(client) : undefined,
+      connected: address !== undefined || (addresses && client && isKnownHere ? false : undefined),
+      address,
     };
   });
+}
+
+/** Names this run of the server: another one, and the same after a restart, has another name. Empty if it is not told. */
+export async function runOf(redis: Redis): Promise<string> {
+  const text = await redis.info('server').catch((error: unknown) => {
+    if (isReply(error)) return '';
+    throw error;
+  });
+  return /^run_id:(\w{1,64})\r?$/m.exec(text)?.[1] ?? '';
 }
 
 /**

@@ -34,8 +34,7 @@ async function create(spec: Json) {
       holdTask(scripts, keys, worker, 600_000, { version, pool: `${namespace}/tiles`, ...fields }),
     report: async (worker: string, fields: Readonly<Record<string, string | number>>) => {
       const epoch = Number(await redis.hget(keys.worker(worker), 'epoch'));
-      for (const [field, value] of Object.entries(fields))
-        await note(scripts, keys, worker, epoch, field, value);
+      await note(scripts, keys, worker, epoch, fields);
     },
     status: async (): Promise<NonNullable<WorkerPool['status']>> =>
       (await world.objects.get<WorkerPool>(POOLS, ref)).status ?? {},

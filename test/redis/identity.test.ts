@@ -5,6 +5,7 @@ import { unblockWaits } from '../../queue/workers/worker-connections.ts';
 import { NameTaken } from '../../worker/worker.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
+import { startTcpProxy } from '../support/tcpproxy.ts';
 import { freshKeys } from '../support/turns.ts';
 import { resultsOf, spawnProgram, spawnWorker, startWorker, TASKS } from '../support/workers.ts';
 
@@ -106,6 +107,32 @@ test.concurrent('one whose connections are still open is waited for, until its l
     /the lease was lost: another worker is called "pod-1", connected from /,
   );
   expect(first.stderr()).toMatch(/^millrace-worker: another worker is called "pod-1"/m);
+});
+
+test.concurrent('a replica that has taken over: who has not connected to it yet is not dead', async () => {
+  await using first = await startRedis({ args: ['--repl-diskless-sync-delay', '0'] });
+  await using second = await startRedis({ args: ['--replicaof', first.host, String(first.port)] });
+  const redis = second.client();
+  await using proxy = await startTcpProxy(first.port);
+  const keys = freshKeys();
+  const finish = Promise.withResolvers<string>();
+  const options = { id: 'twin', handler: () => finish.promise };
+  await using living = startWorker({ address: { url: `redis://127.0.0.1:${proxy.port}` } }, keys, options);
+  await living.ready();
+  await first.client().lpush(keys.queue, 'long');
+  const inFlight = (): Promise<number> => redis.hlen(keys.inflight('twin'));
+  await eventually(async () => expect(await inFlight()).toBe(1));
+  await first.kill();
+  await redis.replicaof('NO', 'ONE');
+
+  const other = startWorker(second, keys, options);
+  // it has looked who has the name
+  await eventually(async () => expect(await redis.info('commandstats')).toMatch(/cmdstat_client\|list/));
+  proxy.redirect(second.port);
+  await expect(Promise.race([other.ended, other.ready()])).rejects.toBeInstanceOf(NameTaken);
+  finish.resolve('done');
+  expect(await resultsOf(redis, keys.result, 1)).toEqual({ long: 'done' });
+  expect([living.epochs, other.epochs]).toEqual([1, 0]);
 });
 
 test.concurrent('the number of a connection that is not a worker’s is left alone', async () => {

@@ -17,7 +17,7 @@ test.each([true, false])(
     const [value, workers] = await Promise.all([
       redis.get('nothing'),
       listWorkers(redis, keys),
-      note(redis, keys, 'nobody', 1, 'field', 'value'),
+      note(redis, keys, 'nobody', 1, { field: 'value' }),
     ]);
     expect([value, workers]).toEqual([null, []]);
   },

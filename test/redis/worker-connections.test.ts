@@ -1,9 +1,10 @@
 /** Which workers are alive, by their connections: what the controller checks before it ends an epoch. */
 import { expect, test } from 'vitest';
 import { queueKeys } from '../../queue/keys.ts';
-import { readWorkerRecords } from '../../queue/workers/worker-connections.ts';
+import { readWorkerRecords, runOf } from '../../queue/workers/worker-connections.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
+import { startTcpProxy } from '../support/tcpproxy.ts';
 import { freshKeys, startHandWorker } from '../support/turns.ts';
 import { resultsOf, spawnWorker, startWorker } from '../support/workers.ts';
 
@@ -30,6 +31,32 @@ test('every connection of a worker has its name, also that of its lease thread',
       { epoch, connected: false },
     ]),
   );
+});
+
+test('a server that has been restarted: who has not connected to it yet is not dead', async () => {
+  await using server = await startRedis({ args: ['--appendonly', 'yes'] });
+  const keys = freshKeys();
+  await using proxy = await startTcpProxy(server.port);
+  await using worker = startWorker({ address: { url: `redis://127.0.0.1:${proxy.port}` } }, keys, {
+    handler: () => '',
+  });
+  await worker.ready();
+  proxy.stall();
+  proxy.cut();
+  await server.restart();
+  const connected = async (): Promise<unknown> =>
+    (await readWorkerRecords(server.client(), [{ keys, worker: worker.id }]))[0]?.connected;
+  expect(await connected()).toBeUndefined();
+  proxy.cut();
+  proxy.resume();
+  await eventually(async () => expect(await connected()).toBe(true));
+  // it has told that it came
+  await eventually(async () =>
+    expect(await server.client().hget(keys.worker(worker.id), 'server')).toBe(await runOf(server.client())),
+  );
+  proxy.stall();
+  proxy.cut();
+  await eventually(async () => expect(await connected()).toBe(false));
 });
 
 test('a worker of many queues with long names is seen to live', async () => {

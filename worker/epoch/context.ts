@@ -8,6 +8,7 @@ import type { QueueKeys } from '../../queue/keys.ts';
 import type { Durability } from '../../queue/connection/durability.ts';
 import { claimKey } from '../../queue/workers/claim.ts';
 import { note } from '../../queue/workers/register.ts';
+import { runOf } from '../../queue/workers/worker-connections.ts';
 import type { RedisOf } from '../../queue/location.ts';
 import { deliverReports } from '../../queue/workers/batch-reports.ts';
 import { sweep } from '../../queue/workers/sweep.ts';
@@ -134,7 +135,8 @@ export function createContext(epoch: number, options: EpochOptions): EpochContex
     // without a rest, the next one may begin after the next turn
     onEnd: () => rest && wakeup.wake(),
     // by this id the controller can end the wait; without it, it takes a second
-    onConnection: (id) => note(redis, keys, worker, epoch, 'blocker', id),
+    onConnection: async (blocker) =>
+      note(redis, keys, worker, epoch, { blocker, server: await runOf(redis) }),
   });
   const tasks = createTasks({
     run: {

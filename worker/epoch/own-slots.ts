@@ -62,7 +62,7 @@ export function createOwnSlots(
   }
 
   function noteReport({ redis, keys, epoch }: Place, report: SlotsReport): void {
-    for (const [field, value] of Object.entries(report)) quietly(note(redis, keys, id, epoch, field, value));
+    quietly(note(redis, keys, id, epoch, { ...report }));
   }
 
   function keepTrial({ concurrency: most, slots }: SlotsReport): void {

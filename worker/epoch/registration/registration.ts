@@ -10,8 +10,9 @@
  * - the hash is this process's own: it was fenced, or the server went back. What is held there is displaced.
  * - it is another process's, of which no connection lives: an earlier life, which died. What it held is lost, and back
  *   immediately, so that a restarted container goes on with its own tasks.
- * - it is another process's that is connected, or that cannot be determined: its lease decides. Once it is seen to renew that,
- *   it lives, and the name is taken (`NameTaken`): two workers of one name would end each other's epochs for ever.
+ * - it is another process's that is connected, or that cannot be determined, as it may not have arrived at a server that took over: its
+ *   lease decides. Once it is seen to renew that, it lives, and the name is taken (`NameTaken`): two workers of one name would end each
+ *   other's epochs for ever.
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../../queue/keys.ts';
@@ -19,6 +20,7 @@ import {
   isRenewed,
   readHolder,
   readWorkerRecords,
+  runOf,
   type Holder,
   type WorkerRecord,
 } from '../../../queue/workers/worker-connections.ts';
@@ -78,6 +80,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
   const name: Name = { redis, keys, worker: id, mark };
   const stopped = stoppedBy(stopping);
   let clientName = '';
+  let server = '';
 
   /** One attempt: resolves to the epoch, or to `undefined` while the name is not free. */
   async function attempt(holder: Holder, first: boolean): Promise<number | undefined> {
@@ -88,7 +91,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
         'an earlier process of this worker held tasks; they are back in the queue',
       );
     if (!free) return undefined;
-    const about = { ...descriptionOf(worker), ...options.slotFields(), client: clientName, mark };
+    const about = { ...descriptionOf(worker), ...options.slotFields(), client: clientName, mark, server };
     // sent together; the first one removes the empty hash of an earlier epoch, if any
     const [, epoch] = await Promise.all([
       reap(redis, keys, id, 0, 'leave'),
@@ -111,7 +114,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
         const read = await Promise.race([readName(name), stopped]);
         if (read === undefined) return undefined;
         const { holder } = read;
-        clientName = read.clientName;
+        ({ clientName, server } = read);
         if (!logged) await logLoss(lost, holder);
         logged = true;
         const trying = attempt(holder, lost === undefined);
@@ -164,14 +167,15 @@ async function readName({
   redis,
   keys,
   worker,
-}: Name): Promise<{ readonly holder: Holder; readonly clientName: string }> {
-  const [clientName, holder] = await Promise.all([
+}: Name): Promise<{ readonly holder: Holder; readonly clientName: string; readonly server: string }> {
+  const [clientName, holder, server] = await Promise.all([
     redis.client('GETNAME').catch(() => null),
     readHolder(redis, keys, worker),
+    runOf(redis),
     // at a node of a Redis Cluster this fails unless it has both keys, without which no turn can succeed
     redis.exists(keys.queue, keys.result),
   ]);
-  return { holder, clientName: clientName ?? '' };
+  return { holder, clientName: clientName ?? '', server };
 }
 
 async function readRecord({ redis, keys, worker }: Name): Promise<WorkerRecord> {
