@@ -69,6 +69,8 @@ const DEAD_LETTERS_TIMEOUT_MS = 1_000;
 /** The state of this stage for a pool, from one reconcile to the next. */
 export interface ReportState {
   written: WrittenStatus | undefined;
+  /** A write has failed, and may have arrived all the same: what is there is not known. */
+  isUnsure: boolean;
   /** Since when the first status waits until there are fewer pools to be reconciled, ms of the elapsed clock. */
   firstSince: number | undefined;
   poison: PoisonSeen | undefined;
@@ -83,6 +85,7 @@ export interface ReportState {
 export function initialReportState(): ReportState {
   return {
     written: undefined,
+    isUnsure: false,
     firstSince: undefined,
     poison: undefined,
     held: undefined,
@@ -167,9 +170,9 @@ async function reportStatus(
     state.written = { ...last, status };
     return restMs;
   }
-  const accepted = last?.refusal === undefined;
-  if (accepted && before && isDeepStrictEqual(before, status)) return undefined;
-  if (accepted && last && onlyNumbersChanged(last.status, status)) {
+  const isKnown = last?.refusal === undefined && !state.isUnsure;
+  if (isKnown && before && isDeepStrictEqual(before, status)) return undefined;
+  if (isKnown && last && onlyNumbersChanged(last.status, status)) {
     const now = clock.elapsed();
     const turn = last.turn ?? limit.next(last.at, now);
     if (turn > now) {
@@ -177,7 +180,9 @@ async function reportStatus(
       return turn - now;
     }
   }
+  state.isUnsure = true;
   const refusal = await writeStatus(deps, pool, status);
+  state.isUnsure = false;
   if (refusal !== undefined && refusal !== last?.refusal) announceRefusal(deps, pool, refusal);
   state.written = { status, at: clock.elapsed(), ...(refusal === undefined ? {} : { refusal }) };
   return refusal === undefined ? undefined : REFUSED_RETRY_MS;

@@ -1,4 +1,4 @@
-/** The first status of a pool, where many are new: they are made before it. */
+/** When a status is written: the first one, where many pools are new and are made before it; and again where a write may have been lost. */
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { createControllerMetrics } from '../../controller/observe/metrics.ts';
@@ -31,9 +31,11 @@ const statusWith = (ready: 'True' | 'False'): WorkerPoolStatus => ({
 function reporterBehind(waiting: number) {
   const written: unknown[] = [];
   const last: string[] = [];
-  const before = { waiting };
+  const before = { waiting, reply: (): Promise<void> => Promise.resolve() };
   const time = { now: 1_000 };
-  const api = { pools: { patchStatus: async (_: unknown, status: unknown) => void written.push(status) } };
+  const api = {
+    pools: { patchStatus: (_: unknown, status: unknown) => (written.push(status), before.reply()) },
+  };
   const gauges = { workqueueDepth: () => 0, redisServers: () => 0, watches: () => ({}) };
   const reporter = createReporter({
     api: api as unknown as KubeApi,
@@ -80,4 +82,18 @@ test.each([
   const { reporter, written } = reporterBehind(waiting);
   expect(await reporter.status(which, status, initialReportState())).toBeUndefined();
   expect(written).toEqual([status]);
+});
+
+test('after a write without an answer, which may have arrived, the next status is written even if it is the one of before', async () => {
+  const { reporter, written, before } = reporterBehind(0);
+  const state = initialReportState();
+  const [good, bad] = [statusWith('True'), statusWith('False')];
+  await reporter.status(pool, good, state);
+  before.reply = () => Promise.reject(new Error('no answer within 10000 ms'));
+  await expect(reporter.status(pool, bad, state)).rejects.toThrow('no answer');
+  before.reply = () => Promise.resolve();
+  // a watch that lags shows what it showed before
+  await reporter.status({ ...pool, status: good }, good, state);
+  await reporter.status({ ...pool, status: good }, good, state);
+  expect(written).toEqual([good, bad, good]);
 });
