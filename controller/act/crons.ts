@@ -4,9 +4,11 @@
  */
 import type { Redis } from 'ioredis';
 import { ConcurrencyPolicy, type CronSpec, type CronStatus } from '../../kube/workerpool.ts';
+import { partMarkOf } from '../../queue/batch-mark.ts';
 import { moveCron, readCron, type CronState, type CronTask, type StoredState } from '../../queue/crons.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { encodeTask, hasId } from '../../queue/task.ts';
+import { encodeTask, hasId, parseTask, type EncodedTask } from '../../queue/task.ts';
+import { taskOptionsOf } from '../../queue/task-options.ts';
 import { cronTimesOf, type CronTimes } from '../decide/cron.ts';
 import { occurrencesToPush } from '../decide/occurrences.ts';
 import { answered } from './answered.ts';
@@ -62,9 +64,10 @@ const AGAIN_MS = 1_000;
 /** In the words of a timeout. */
 const WHAT = 'a cron task';
 
-/** Throws `RangeError` for a cron task that cannot be read. Rejects if Redis fails: nothing was pushed then that is not recorded. */
+/** Throws `RangeError` for a cron task that cannot be read, or whose task no worker would run. Rejects if Redis fails: nothing was pushed then that is not recorded. */
 export async function runCrons(input: CronsInput, state: CronsState): Promise<CronsDone> {
   const each = input.crons.map((cron, index) => ({ cron, times: timesOf(cron, index, state) }));
+  input.crons.forEach(checkTask);
   await forgetRemoved(input, state);
   const status: CronStatus[] = [];
   const pushed: string[] = [];
@@ -109,6 +112,19 @@ function timesOf(cron: CronSpec, index: number, state: CronsState): CronTimes {
   const times = cronTimesOf(cron.schedule, cron.timeZone, `crons[${index}]`, 'schedule');
   state.set(cron.name, { of, times, stored: known?.stored });
   return times;
+}
+
+/** Throws `RangeError` for a task that workers would make a dead letter each time. */
+function checkTask(cron: CronSpec, index: number): void {
+  const { id, raw } = encodedTask(cron, 0);
+  const bytes = Buffer.from(raw);
+  const { value } = parseTask(bytes);
+  try {
+    taskOptionsOf(value);
+    partMarkOf(value, id, bytes);
+  } catch (error) {
+    throw new RangeError(`crons[${index}].task: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 /** Whether of two cron tasks of one name each begins anew whenever the other has pushed. */
@@ -196,8 +212,12 @@ async function isRunning(
 const timeOf = (at: number): string => new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
 
 /** A task that has no id gets that of its cron task with the time, so that each has a result of its own. */
-function taskOf({ name, task }: CronSpec, at: number): CronTask & { readonly at: number } {
-  const { id, raw } = encodeTask(hasId(task) ? task : { ...task, id: `${name}:${timeOf(at)}` });
+function encodedTask({ name, task }: CronSpec, at: number): EncodedTask {
+  return encodeTask(hasId(task) ? task : { ...task, id: `${name}:${timeOf(at)}` });
+}
+
+function taskOf(cron: CronSpec, at: number): CronTask & { readonly at: number } {
+  const { id, raw } = encodedTask(cron, at);
   return { at, id: String(id), raw: String(raw) };
 }
 

@@ -385,6 +385,12 @@ test.each([
   [{ schedule: '61 * * * *' }, 'crons[0].schedule is "61 * * * *"'],
   [{ schedule: '0 0 30 2 *' }, 'crons[0].schedule is "0 0 30 2 *", a date that never occurs'],
   [{ timeZone: 'Mars/Base' }, 'crons[0].timeZone is "Mars/Base", which is no time zone'],
+  [{ task: { millrace: { expiresAt: 'soon' } } }, 'crons[0].task: expiresAt is a time in milliseconds'],
+  [{ task: { millrace: { priority: 'high' } } }, 'which a task cannot say of itself'],
+  [
+    { task: { id: 7, batch: { id: 'b', size: 0 } } },
+    'crons[0].task: the size of batch "b" is the number of its parts',
+  ],
 ])('what cannot be: %j', async (change, message) => {
   await using one = await scene();
   await expect(one.lead().run('10:00:00', change)).rejects.toThrow(message);
