@@ -5,11 +5,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
+import { nested } from '../../queue/queue.ts';
 import { deliverReports } from '../../queue/workers/batch-reports.ts';
 import { tendBatches } from '../../queue/workers/sweep.ts';
 import {
   occurrences,
   openScene,
+  PARTITIONS,
   places,
   workIn,
   type Place,
@@ -75,6 +77,74 @@ describe('one list', () => {
     expect(await queue.result('b:then')).toBe('followed 1');
     expect(await queue.batch.show('b')).toMatchObject({ state: 'ended', succeeded: 2, failed: 0 });
     expect(await redis.llen(keys.dead)).toBe(0);
+  });
+
+  const OF_CANCEL = {
+    batchLeft: (keys: QueueKeys) => keys.batchLeft('b'),
+    batchFailed: (keys: QueueKeys) => keys.batchFailed('b'),
+    batchInner: (keys: QueueKeys) => keys.batchInner('b'),
+    cancelled: (keys: QueueKeys) => keys.cancelled,
+    inner: (keys: QueueKeys) => keys.batchFailed('b:0'),
+  };
+  test.each(Object.entries(OF_CANCEL))(
+    'nothing is cancelled while %s has another type',
+    async (_, nameOf) => {
+      const keys = freshKeys();
+      await using queue = openAt(server, keys);
+      const inner = nested(numbers(1), { then: { kind: 'join' } });
+      await queue.batch([inner, ...numbers(1)], { id: 'b', then: { kind: 'merge' } });
+      const mend = await spoil(redis, nameOf(keys));
+      const before = await redis.hgetall(keys.batch('b'));
+      await expect(queue.batch.cancel('b')).rejects.toThrow('WRONGTYPE');
+      expect(await redis.hgetall(keys.batch('b'))).toEqual(before);
+      await mend();
+      expect(await queue.batch.cancel('b')).toBe('cancelled');
+      expect(await queue.batch.show('b')).toMatchObject({ state: 'cancelling' });
+      expect(await queue.batch.show('b:0')).toMatchObject({ state: 'cancelling' });
+    },
+  );
+
+  test('a part whose failure would cancel batches that cannot be read is settled when they can', async () => {
+    const keys = freshKeys();
+    await using queue = openAt(server, keys);
+    await queue.batch(numbers(1), { id: 'b', then: { kind: 'merge' }, onFailure: 'cancel' });
+    const mend = await spoil(redis, keys.batchInner('b'));
+    await using worker = startWorker(server, keys, {
+      concurrency: 1,
+      retry: { attempts: 1, backoff: { initialMs: 1, maxMs: 1, jitter: false } },
+      handler: () => {
+        throw new Error('no');
+      },
+    });
+    const key = keys.batchInner('b');
+    await eventually(() => expect(JSON.stringify(worker.log)).toContain(`the key is \\"${key}\\"`));
+    expect(await redis.llen(keys.dead)).toBe(0);
+    await mend();
+    await eventually(async () =>
+      expect(await queue.batch.show('b')).toMatchObject({ state: 'failed', failed: 1 }),
+    );
+  });
+
+  test('members that something else wrote among the parts do not keep a batch open', async () => {
+    const keys = freshKeys();
+    await using queue = openAt(server, keys);
+    const gate = gated();
+    await using _worker = startWorker(server, keys, { concurrency: 3, handler: gate.handler });
+    await queue.batch([...numbers(2), { id: 'mine' }], { id: 'b', then: { kind: 'merge' } });
+    await gate.running(3);
+    await redis.sadd(keys.batchLeft('b'), 'stray', 'b:7', '');
+    await tendBatches(redis, keys, 0);
+    expect(await queue.batch.show('b')).toMatchObject({ state: 'running', left: 3 });
+    gate.open();
+    await eventually(async () => expect(await queue.batch.show('b')).toMatchObject({ succeeded: 3 }));
+    await tendBatches(redis, keys, 0);
+    expect(await queue.result('b:then')).toBe('followed 1');
+    expect(await queue.batch.show('b')).toMatchObject({
+      state: 'ended',
+      size: 3,
+      succeeded: 3,
+      cancelled: 0,
+    });
   });
 
   test('an end that could not be written is made up for', async () => {
@@ -154,6 +224,27 @@ describe('partitions', () => {
       for (const keys of lists) expect(await redisOf(keys).exists(keys.batchReports)).toBe(0);
     },
   );
+
+  test('names that something else wrote among the shares do not keep a batch open', async () => {
+    await using scene = await openScene(place);
+    const { plain, queue, lists, redisOf } = scene;
+    const gate = gated();
+    await using _worker = workIn(place, scene, gate.handler);
+    await queue.batch(numbers(20), { id: 'b', then: { kind: 'merge' } });
+    await gate.running(20);
+    const strays = ['', 'x', plain.queue, `${plain.queue}:{x}`, `x:{1}`, `${plain.queue}:{${PARTITIONS}}`];
+    const found = await Promise.all(lists.map((keys) => redisOf(keys).exists(keys.batchShares('b'))));
+    const whole = lists[found.indexOf(1)] as QueueKeys;
+    await redisOf(whole).sadd(whole.batchShares('b'), whole.queue, ...strays);
+    gate.open();
+    await eventually(async () => {
+      await tellAll(scene);
+      expect(await redisOf(whole).hmget(whole.batch('b'), 'size', 'done')).toEqual(['20', '20']);
+    });
+    expect(gate.followed()).toBe(0);
+    await tendBatches(redisOf(whole), whole, 0);
+    await expectFollowedOnce(scene, gate.followed);
+  });
 
   test('reports of what is no batch are forgotten', async () => {
     await using scene = await openScene(place);

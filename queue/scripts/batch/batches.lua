@@ -387,13 +387,27 @@ local function batches_of(queue, result, base, shown, now)
     return fresh
   end
 
+  local function forget_left(b)
+    call('UNLINK', key('batch-left', b.id), key('batch-numbered', b.id))
+    call('HDEL', b.key, 'numbered')
+    b.numbered = nil
+  end
+
+  -- All added parts have been counted: what is still among those that have not ended is none, and something else wrote it there.
+  self.drop_strays = function(b)
+    if b.declared or b.over or left(b) <= b.shares then return end
+    local ended = (count_of(b.done) or 0) + (count_of(b.failed) or 0) + (count_of(b.cancelled) or 0)
+    if ended ~= b.size then return end
+    forget_left(b)
+    b.left = b.shares
+  end
+
   -- Ends a batch that is being cancelled without those of its parts that have not ended; its shares are waited for.
   self.abandon = function(b)
     local lost = left(b) - (b.shares or 0)
     count_up(b, 'cancelled', lost)
-    call('UNLINK', key('batch-left', b.id), key('batch-numbered', b.id))
-    call('HDEL', b.key, 'numbered')
-    b.left, b.numbered = b.left - lost, nil
+    forget_left(b)
+    b.left = b.left - lost
     conclude_if_done(b)
   end
 

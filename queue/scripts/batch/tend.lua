@@ -45,7 +45,23 @@ local function is_empty()
   end
   return true
 end
+
+-- Shares are in other partitions of this queue. What else is among their names was written by something else.
+local function drop_stray_shares()
+  local partitions = batches.count_of(redis.call('HGET', b.key, 'partitions'))
+  local name = string.match(KEYS[1], '^(.*){%d+}$')
+  if not partitions or not name then return end
+  for _, share in ipairs(redis.call('SRANDMEMBER', base .. 'batch-shares:' .. b.id, tonumber(ARGV[2]))) do
+    local number = string.sub(share, 1, #name) == name and string.match(share, '^{(%d+)}$', #name + 1)
+    if not number or tonumber(number) >= partitions or share == KEYS[1] then
+      redis.call('SREM', base .. 'batch-shares:' .. b.id, share)
+      b.left = nil
+    end
+  end
+end
 if b.state and still >= 12 * tonumber(ARGV[1]) and is_empty() then batches.abandon(b) end
+batches.drop_strays(b)
+if b.role == 'whole' then drop_stray_shares() end
 -- where the end could not be written when the last part was counted
 batches.conclude_if_done(b)
 if b.over then return 1 end

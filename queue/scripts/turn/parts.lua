@@ -52,6 +52,7 @@ local function parts_of_turn()
     if unfit then return unfit end
     local sizes = {}
     if b.waited or group.dead then sizes['batch-failed:'] = 'SCARD' end
+    if group.dead then sizes['batch-inner:'] = 'SCARD' end
     if b.declared or group.spawned then sizes['batch-ids:'] = 'LLEN' end
     if b.numbered then sizes['batch-numbered:'] = 'HLEN' end
     for kind, command in pairs(sizes) do
