@@ -40,7 +40,7 @@ export function addDev(command: Command, env: NodeJS.ProcessEnv, log: CommandLog
     )
     .option('--pool <file>', 'YAML of a WorkerPool to take settings from; its redis and template are ignored')
     .option('--min <n>', 'minimum number of workers (default: 0)', integer(0, 10_000))
-    .option('--max <n>', 'maximum number of workers (default: one per CPU core)', integer(0, 10_000))
+    .option('--max <n>', 'maximum number of workers (default: one per CPU core)', integer(1, 10_000))
     .option(
       '--target-wait <duration>',
       'start each task within this time, with as many workers as that takes',

@@ -123,14 +123,14 @@ function Letter({ letter, now, chosen, onToggle }: LetterProps) {
           type="checkbox"
           checked={chosen}
           onChange={onToggle}
-          aria-label={`Choose ${name} of ${clock(at, now)}`}
+          aria-label={at === null ? `Choose ${name}` : `Choose ${name} of ${clock(at, now)}`}
         />
       )}
       <div>
         <p class="error">{error}</p>
         <p class="sub">
           {id !== null && <code title={text ?? undefined}>{id}</code>}
-          <span>{ago(at, now)}</span>
+          {at !== null && <span>{ago(at, now)}</span>}
           <span>
             {deliveries === null ? plural(attempts, 'attempt') : plural(deliveries, 'delivery', 'deliveries')}
           </span>

@@ -30,7 +30,7 @@ export interface DeadHeader {
 }
 
 export interface DeadLetter extends DeadHeader {
-  /** ms of Redis time. */
+  /** ms of Redis time; 0 if something else wrote the entry, so that it is not known. */
   readonly at: number;
   readonly raw: Buffer;
 }
@@ -93,6 +93,7 @@ export async function readDeadLetters(redis: Redis, keys: QueueKeys, most = 100)
 
 /** A dead letter truncated for display, of any size that a client gave it. */
 export interface DeadHead extends DeadHeader {
+  /** As of a `DeadLetter`. */
   readonly at: number;
   /** The beginning of the task, and the length of the whole, bytes. */
   readonly start: Buffer;

@@ -123,7 +123,7 @@ function matcher(which: DeadSelection, now: number): (letter: DeadLetter) => boo
     (wanted === undefined || wanted.has(hex(letter.id ?? letter.raw))) &&
     (error === undefined ||
       (typeof error === 'string' ? letter.error.includes(error) : letter.error.search(error) >= 0)) &&
-    (olderThanMs === undefined || letter.at <= now - olderThanMs);
+    (olderThanMs === undefined || (letter.at > 0 && letter.at <= now - olderThanMs));
 }
 
 /** Ids may be any bytes, so they are compared in hex. */

@@ -30,10 +30,12 @@ import type { Place } from './place.ts';
 import { describeWrongType } from './wrong-type.ts';
 import { viewsBySentinel } from './sentinel-views.ts';
 
-/** What a command needs beside the servers of its queues. */
+/** What a command needs beside the servers of its queues, and what it is about. */
 export interface Needs {
   /** Those of the result hashes. */
   readonly results?: boolean;
+  /** The id of the batch that it is about. */
+  readonly batch?: string | undefined;
 }
 
 const REACH_TIMEOUT_MS = 6_000;
@@ -58,7 +60,7 @@ export async function withPlace<T>(
     if (!isReply(error)) throw error;
     const wrong =
       replyCode(error) === 'WRONGTYPE'
-        ? await describeWrongType(place.address, place.queues).catch(() => undefined)
+        ? await describeWrongType(place.address, place.queues, needs.batch).catch(() => undefined)
         : undefined;
     throw new Error(wrong ?? place.describe(error), { cause: error });
   }

@@ -26,13 +26,17 @@ export async function beginBatch(flags: BeginFlags & AccessFlags): Promise<void>
   if (wait && then === undefined)
     throw new UsageError('--wait prints the result of the task that follows: name one with --then');
   const source = file === undefined ? process.stdin : (await openLines(file, 'parts')).stream;
-  await withQueue(flags, async (queue) => {
-    const options = { onFailure, ...(id !== undefined && { id }), ...(then !== undefined && { then }) };
-    using adding = showProgress('parts added', undefined);
-    const batch = await queue.batch(partsOf(source, flags.field, adding), options);
-    if (wait && batch.then !== undefined) writeResult(await queue.result(batch.then, { as: 'bytes' }));
-    else process.stdout.write(`${batch.id}\n`);
-  });
+  await withQueue(
+    flags,
+    async (queue) => {
+      const options = { onFailure, ...(id !== undefined && { id }), ...(then !== undefined && { then }) };
+      using adding = showProgress('parts added', undefined);
+      const batch = await queue.batch(partsOf(source, flags.field, adding), options);
+      if (wait && batch.then !== undefined) writeResult(await queue.result(batch.then, { as: 'bytes' }));
+      else process.stdout.write(`${batch.id}\n`);
+    },
+    { batch: id },
+  );
 }
 
 async function* partsOf(
@@ -119,41 +123,53 @@ async function find(
 }
 
 export async function showBatch(id: string, flags: AccessFlags & { readonly output: Output }): Promise<void> {
-  await withQueues(flags, async (queues) => {
-    const { view } = await find(queues, id);
-    await print(flags.output, view, () => {
-      const when = (ms: number | undefined): string => (ms === undefined ? '' : new Date(ms).toISOString());
-      const facts = [
-        ['id', view.id],
-        ['state', describeState(view)],
-        [
-          'parts',
-          `${view.size}: ${view.succeeded} succeeded, ${view.failed} failed, ${view.cancelled} cancelled, ${view.left} left`,
-        ],
-        ['on failure', view.onFailure],
-        ['waits for', describeWait(view, Date.now()) ?? ''],
-        ['then', view.then ?? ''],
-        ['why', view.why ?? ''],
-        ['begun', when(view.createdAt)],
-        ['ended', when(view.endedAt)],
-      ];
-      const known = facts.filter(([, value]) => value !== '');
-      return known.map(([name = '', value = '']) => `${name.padEnd(12)}${visible(value)}\n`).join('');
-    });
-  });
+  await withQueues(
+    flags,
+    async (queues) => {
+      const { view } = await find(queues, id);
+      await print(flags.output, view, () => {
+        const when = (ms: number | undefined): string => (ms === undefined ? '' : new Date(ms).toISOString());
+        const facts = [
+          ['id', view.id],
+          ['state', describeState(view)],
+          [
+            'parts',
+            `${view.size}: ${view.succeeded} succeeded, ${view.failed} failed, ${view.cancelled} cancelled, ${view.left} left`,
+          ],
+          ['on failure', view.onFailure],
+          ['waits for', describeWait(view, Date.now()) ?? ''],
+          ['then', view.then ?? ''],
+          ['why', view.why ?? ''],
+          ['begun', when(view.createdAt)],
+          ['ended', when(view.endedAt)],
+        ];
+        const known = facts.filter(([, value]) => value !== '');
+        return known.map(([name = '', value = '']) => `${name.padEnd(12)}${visible(value)}\n`).join('');
+      });
+    },
+    { batch: id },
+  );
 }
 
 export async function printResults(id: string, flags: AccessFlags): Promise<void> {
-  await withQueues(flags, async (queues) => {
-    const { queue } = await find(queues, id);
-    for await (const part of queue.batch.results(id)) process.stdout.write(`${JSON.stringify(part)}\n`);
-  });
+  await withQueues(
+    flags,
+    async (queues) => {
+      const { queue } = await find(queues, id);
+      for await (const part of queue.batch.results(id)) process.stdout.write(`${JSON.stringify(part)}\n`);
+    },
+    { batch: id },
+  );
 }
 
 export async function cancelBatch(id: string, flags: AccessFlags): Promise<void> {
-  await withQueues(flags, async (queues) => {
-    const { queue } = await find(queues, id);
-    const done = await queue.batch.cancel(id);
-    process.stdout.write(`${oneLine(id, 100)}: ${done === 'over' ? 'over already' : done}\n`);
-  });
+  await withQueues(
+    flags,
+    async (queues) => {
+      const { queue } = await find(queues, id);
+      const done = await queue.batch.cancel(id);
+      process.stdout.write(`${oneLine(id, 100)}: ${done === 'over' ? 'over already' : done}\n`);
+    },
+    { batch: id },
+  );
 }

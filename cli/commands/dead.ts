@@ -112,7 +112,7 @@ function selection(
 function described({ raw, id, at, attempts, worker, error }: DeadLetter, now: number): string {
   const facts = [
     ['id', id ?? raw.toString()],
-    ['when', `${when(at)} (${age(now - at)} ago)`],
+    ['when', at === 0 ? when(at) : `${when(at)} (${age(now - at)} ago)`],
     ['attempts', String(attempts)],
     ['worker', worker],
     ['error', error],
@@ -122,13 +122,14 @@ function described({ raw, id, at, attempts, worker, error }: DeadLetter, now: nu
   return facts.map(([name = '', value = '']) => `${`${name}:`.padEnd(10)}${shown(value)}\n`).join('');
 }
 
+/** Of an entry that something else wrote, the time is not known. */
 function when(at: number): string {
-  return new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
+  return at === 0 ? '?' : new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
 }
 
 /** A task may be any bytes: one that is not text is printed as base64, marked as such. */
-function plain({ queue, letter: { raw, ...letter } }: Found): object {
-  return { queue, ...letter, ...textOrBase64(raw) };
+function plain({ queue, letter: { raw, at, ...letter } }: Found): object {
+  return { queue, ...letter, ...(at > 0 && { at }), ...textOrBase64(raw) };
 }
 
 function textOrBase64(raw: Buffer): { task: string } | { taskBase64: string } {

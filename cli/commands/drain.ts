@@ -3,6 +3,7 @@
  * until they have. This request is separate from the controller's own: see queue/scripts/drain.lua.
  */
 import type { RedisOf } from '../../queue/location.ts';
+import { HOLDER_PREFIX } from '../../queue/outcomes/held-task.ts';
 import { drainWorkers, endWaits } from '../../queue/workers/drain.ts';
 import type { WorkerLoads } from '../../queue/workers/worker-load.ts';
 import { systemClock } from '../../runtime/clock.ts';
@@ -63,7 +64,14 @@ async function chosen(
   if (missing !== undefined)
     throw new Error(`${where} has no worker "${missing}": it has ${there.join(', ') || 'none'}`);
   if (there.length === 0) throw new Error(`${where} has no workers: there is nothing to drain`);
-  return named.length > 0 ? [...named] : there;
+  const ids = named.length > 0 ? [...named] : there;
+  const workers = ids.filter((id) => !id.startsWith(HOLDER_PREFIX));
+  // beside workers, Jobs are left alone unless they are named
+  if (workers.length === ids.length || (named.length === 0 && workers.length > 0)) return workers;
+  const job = ids.find((id) => id.startsWith(HOLDER_PREFIX));
+  throw new Error(
+    `${where} has "${job}", a Job, which ends with its task: only workers can be drained (millrace pause: no further Jobs are created)`,
+  );
 }
 
 /** Prints each worker when it is drained. One that leaves meanwhile has finished as well. */

@@ -30,7 +30,7 @@ export interface TopRow {
 export interface TopLetter {
   readonly id: string;
   readonly queue: string;
-  /** ms since the epoch. */
+  /** ms since the epoch; 0 if it is not known. */
   readonly at: number;
   readonly attempts: number;
   readonly error: string;

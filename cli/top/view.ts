@@ -222,7 +222,7 @@ function letterColumns(columns: number, now: number): Column<Letter>[] {
   const rest = columns - 7 - 3 - 3 * GAP;
   const id = Math.floor(rest * 0.35);
   return [
-    { title: 'AGO', width: 7, right: true, text: ({ at }) => age(now - at) },
+    { title: 'AGO', width: 7, right: true, text: ({ at }) => (at === 0 ? '?' : age(now - at)) },
     { title: 'TRY', width: 3, right: true, text: ({ attempts }) => String(attempts) },
     { title: 'TASK', width: id, text: (letter) => letter.id },
     { title: 'ERROR', width: rest - id, text: ({ error }) => error },

@@ -207,7 +207,8 @@ export interface DeadRow {
   /** Identifies it in actions; reveals nothing of the task. */
   readonly ref: string;
   readonly queue: string;
-  readonly at: number;
+  /** `null` if something else wrote the entry. */
+  readonly at: number | null;
   readonly attempts: number;
   readonly deliveries: number | null;
   readonly worker: string;

@@ -19,6 +19,9 @@ import { turn, type Delivery, type Settled } from '../workers/turn.ts';
 import type { Finished } from './outcome.ts';
 import { settledOf } from './settled.ts';
 
+/** What holds the task of a Job is called `job/NAME`, as kubectl calls the Job. */
+export const HOLDER_PREFIX = 'job/';
+
 export interface HeldTask {
   readonly worker: string;
   readonly epoch: number;

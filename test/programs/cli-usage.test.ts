@@ -70,6 +70,7 @@ describe('usage', () => {
     [['dev'], /nothing to run tasks with/],
     [['dev', '--module', 'a.ts', '--command', 'cat'], /choose one/],
     [['dev', '--command', 'cat', '--min', '3', '--max', '2'], /at least 3 and at most 2/],
+    [['dev', '--command', 'cat', '--max', '0'], /whole number from 1 to 10000/],
     [['dev', '--command', 'cat', '--pool', 'is-not-there.yaml'], /no such file/],
     [['dev', '--command', 'cat', '--pool', 'package.json'], /holds no WorkerPool/],
   ] as const)('millrace %j is one line and exit 2', async (args, line) => {
@@ -100,6 +101,23 @@ describe('usage', () => {
     const listed = await millrace(['batch', 'list', ...third.flags], { env });
     expect(listed.stderr).toMatch(
       /^millrace: the key "millrace:\{queue-\d+\}:batches" is a string, and Millrace has a sorted set there: [^\n]+\n$/,
+    );
+    const fourth = freshKeys();
+    for (const key of [fourth.keys.batchInner('b'), fourth.keys.batch('b')]) {
+      await server.client().set(key, 'a string');
+      const shown = await millrace(['batch', 'show', 'b', ...fourth.flags], { env });
+      expect(shown.stderr).toContain(`millrace: the key "${key}" is a string, and Millrace has a `);
+    }
+    const stopped = await millrace(['batch', 'cancel', 'b', ...fourth.flags], { env });
+    expect(stopped.stderr).toMatch(
+      /^millrace: the key "millrace:\{queue-\d+\}:batch:b" is a string, [^\n]+\n$/,
+    );
+    const fifth = freshKeys();
+    await server.client().zadd(fifth.keys.workers, 1, 'w');
+    await server.client().set(fifth.keys.worker('w'), 'a string');
+    const workers = await millrace(['workers', ...fifth.flags], { env });
+    expect(workers.stderr).toMatch(
+      /^millrace: the key "millrace:\{queue-\d+\}:worker:w" is a string, and Millrace has a hash there: [^\n]+\n$/,
     );
     const looked = await millrace(['inspect', ...flags], { env });
     expect(looked.stderr).toMatch(/^millrace: the key "queue-\d+" is not a list[^\n]+\n$/);

@@ -70,6 +70,26 @@ test('drain waits until the worker has finished, and prints what comes next; --u
   await eventually(async () => expect(await redis.hget(keys.result, 'b')).toBe('done'));
 });
 
+test('a Job is not drained: alone it is refused, beside workers it is left out', async () => {
+  const keys = freshKeys();
+  const flags = ['--queue', keys.queue, '--result', keys.result, '--timeout', '10s'];
+  await using job = startWorker(server, keys, { id: 'job/videos-1', handler: () => 'done' });
+  await job.ready();
+  const refused = {
+    code: 1,
+    stdout: '',
+    stderr: expect.stringMatching(
+      /has "job\/videos-1", a Job, which ends with its task: only workers can/,
+    ) as unknown,
+  };
+  expect(await millrace(['drain', '--all', ...flags], { env })).toEqual(refused);
+  await using worker = startWorker(server, keys, { id: 'w-1', handler: () => 'done' });
+  await worker.ready();
+  expect(await millrace(['drain', 'w-1', 'job/videos-1', ...flags], { env })).toEqual(refused);
+  const drained = await millrace(['drain', '--all', ...flags], { env });
+  expect(drained).toMatchObject({ code: 0, stdout: 'w-1 is drained\n' });
+});
+
 test.each([
   [['drain'], 2, /drain needs ids of workers, --pool for all of a pool, or --all/],
   [['drain', 'w', '--all'], 2, /choose one/],

@@ -242,6 +242,20 @@ describe('dead', () => {
     expect(nobody).toEqual({ code: 1, stdout: '', stderr: 'millrace: no dead letter of task nobody\n' });
   });
 
+  test('what something else wrote has no time', async () => {
+    const { keys, flags } = freshKeys();
+    await server.client().lpush(keys.dead, 'a note');
+    const run = async (...args: string[]): Promise<string> =>
+      (await millrace(['dead', ...args, ...flags], { env })).stdout;
+    expect(await run('list')).toMatch(
+      /\n\? +0 +a note +not a dead letter: something else wrote into this list\n$/,
+    );
+    expect(await run('show', 'a note')).toMatch(/^id: +a note\nwhen: +\?\nattempts: 0\n/);
+    expect(JSON.parse(await run('list', '-o', 'json'))).toEqual([
+      { queue: keys.queue, error: expect.any(String) as unknown, attempts: 0, worker: '', task: 'a note' },
+    ]);
+  });
+
   test('requeue and drop take ids, an error, an age, or all', async () => {
     const { keys, flags } = await withLetters();
     const run = async (...args: string[]): Promise<string> => {

@@ -86,6 +86,15 @@ test('chosen by id, error and age, and by all of them together', async () => {
   expect(await redis.hkeys(queue.keys.errors)).toEqual(['three']);
 });
 
+test('the age of what something else wrote is not known: it is not older than anything', async () => {
+  await using queue = openFresh();
+  await bury(queue, [{ raw: 'a', ago: 7_200_000 }]);
+  await redis.lpush(queue.keys.dead, 'a note');
+  expect(await queue.dead.drop({ olderThanMs: 3_600_000 })).toBe(1);
+  expect(await rawsOf(queue)).toEqual(['a note']);
+  expect(await queue.dead.drop({ error: 'something else wrote' })).toBe(1);
+});
+
 test('any bytes: a letter that is not UTF-8 and holds line feeds is the same afterwards', async () => {
   await using queue = openFresh();
   const raw = Buffer.from([0xff, 0x0a, 0x00, 0x20, 0x0a]);

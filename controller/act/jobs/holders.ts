@@ -1,7 +1,12 @@
 /** Which tasks are held for Jobs of a pool: read from Redis, by the workers that are called `job/NAME`. */
 import type { WorkerPool } from '../../../kube/workerpool.ts';
 import type { QueueKeys } from '../../../queue/keys.ts';
-import { cancelNames, findCancelled, readHeldTask } from '../../../queue/outcomes/held-task.ts';
+import {
+  cancelNames,
+  findCancelled,
+  HOLDER_PREFIX,
+  readHeldTask,
+} from '../../../queue/outcomes/held-task.ts';
 import { listAllWorkers } from '../../../queue/workers/list-workers.ts';
 import { reap } from '../../../queue/workers/reap.ts';
 import { renewLease } from '../../../queue/workers/renew.ts';
@@ -9,7 +14,7 @@ import type { QueueLink } from '../../sample/sampler.ts';
 import { answered } from '../answered.ts';
 import { isWorkerOf } from '../ownership.ts';
 import { isOfOneJob } from './failing.ts';
-import { HOLDER_PREFIX, LEASE_MS, READ_BYTES, type Holder } from './task-jobs.ts';
+import { LEASE_MS, READ_BYTES, type Holder } from './task-jobs.ts';
 
 export interface HoldersInput {
   readonly pool: WorkerPool;

@@ -13,6 +13,7 @@ import type { WorkerPool } from '../../../kube/workerpool.ts';
 import {
   cancelNames,
   findCancelled,
+  HOLDER_PREFIX,
   holdTask,
   readHeldTask,
   type HolderFields,
@@ -29,7 +30,6 @@ import {
   createJob,
   deleteJob,
   findJob,
-  HOLDER_PREFIX,
   isOwnJob,
   LEASE_MS,
   podsRemain,

@@ -28,8 +28,6 @@ import { listPods } from '../pods.ts';
 import { jobOf, misfitOf, taskContainerOf } from './job.ts';
 import { taskEndOf, type JobEnd, type TaskEnd } from './job-end.ts';
 
-/** What holds the task of a Job in Redis is called `job/NAME`, as kubectl calls the Job. */
-export const HOLDER_PREFIX = 'job/';
 /**
  * For how long a task stays with its Job while no controller renews the lease, and workers of other pools take from the queue, ms.
  * Where nobody does, no lease ends.

@@ -26,7 +26,7 @@ export function deadRow(ref: string, queue: string, letter: DeadHead, showTasks:
   return {
     ref,
     queue,
-    at,
+    at: at === 0 ? null : at,
     attempts,
     deliveries: deliveries ?? null,
     worker: plainText(worker, LONGEST_ID),

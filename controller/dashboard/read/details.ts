@@ -93,7 +93,7 @@ export function createDetailsReader(showTasks: boolean): DetailsReader {
       decisions,
       dead: {
         all: views.reduce((sum, { dead }) => sum + dead, 0),
-        list: rows.toSorted((a, b) => b.at - a.at).slice(0, DEAD_SHOWN),
+        list: rows.toSorted((a, b) => (b.at ?? 0) - (a.at ?? 0)).slice(0, DEAD_SHOWN),
       },
       // one queue is paused once
       pauses: place.records ? pauses.slice(0, 1) : pauses,
