@@ -1,15 +1,13 @@
 /** The worker as in its image: the bundle, with the image's flags and the compiled code that the image's build keeps. */
 import { execFile } from 'node:child_process';
-import { copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { stripTypeScriptTypes } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { workerProgram, type WorkerSettings } from '../cli/dev/worker-program.ts';
-import { bundleLaunched } from '../scripts/bundle.ts';
+import { layOutWorker } from '../scripts/worker-image.ts';
 import type { ChildOptions } from './child.ts';
-
-const root = join(import.meta.dirname, '..');
 
 export interface WorkerBundle {
   /** Node's own, such as the size of its young generation. */
@@ -22,18 +20,9 @@ export interface WorkerBundle {
 }
 
 export async function prepareWorkerBundle(stack: AsyncDisposableStack): Promise<WorkerBundle> {
-  await bundleLaunched();
-  const dockerfile = await readFile(join(root, 'images/worker.Dockerfile'), 'utf8');
-  const entryPoint = /^ENTRYPOINT (\[.*\])$/m.exec(dockerfile);
-  const command = JSON.parse(entryPoint?.[1] ?? '[]') as string[];
-  // behind the container's first process
-  const flags = command.slice(command.indexOf('node') + 1, -1);
   const folder = await mkdtemp(join(tmpdir(), 'millrace-bench-'));
   stack.defer(() => rm(folder, { recursive: true, force: true }));
-  await mkdir(join(folder, 'compiled'));
-  await copyFile(join(root, 'dist/bundle/worker.body.js'), join(folder, 'worker.body.js'));
-  await copyFile(join(root, 'dist/bundle/worker.launch.js'), join(folder, 'worker.js'));
-  await copyFile(join(root, 'dist/bundle/worker.warm-up.js'), join(folder, 'warm-up.js'));
+  const { flags } = await layOutWorker(folder);
   const args = [...flags, join(folder, 'worker.js')];
   const cache = { NODE_COMPILE_CACHE: join(folder, 'cache') };
   await promisify(execFile)(process.execPath, [...flags, join(folder, 'warm-up.js')], {

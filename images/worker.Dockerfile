@@ -11,6 +11,7 @@ LABEL org.opencontainers.image.title="Millrace worker" \
 COPY LICENSE dist/bundle/worker.licenses.txt /usr/local/share/doc/millrace/
 COPY dist/bundle/worker.body.js /usr/local/lib/millrace/
 COPY dist/bundle/worker.init.sh /usr/local/lib/millrace/init.sh
+COPY dist/bundle/worker.lua /usr/local/lib/millrace/
 COPY dist/bundle/worker.launch.js /usr/local/lib/millrace/worker.js
 COPY dist/bundle/worker.warm-up.js /usr/local/lib/millrace/warm-up.js
 ENV NODE_ENV=production NODE_COMPILE_CACHE=/usr/local/lib/millrace/cache

@@ -1,8 +1,8 @@
-/** The Lua scripts in a bundle: their sources as texts, and their hashes. */
+/** The Lua scripts in a bundle, or in a file beside it: their sources as texts, and their hashes. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { Metafile, Plugin } from 'esbuild';
+import type { Metafile, Plugin, PluginBuild } from 'esbuild';
 import { sources } from '../queue/scripts/lua.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -13,34 +13,82 @@ const RUNNERS = new Set([
   'queue/scripts/fixed-keys.ts',
   'queue/workers/worker-scripts.ts',
 ]);
+/** What defines a script on a connection. */
+const IOREDIS_SCRIPT = /[\\/]ioredis[\\/]built[\\/]Script\.js$/;
+
+const hashOf = (lua: string): string => createHash('sha1').update(lua).digest('hex');
+
+/** Replaces the module that reads the sources from their files. A text is made when its script is first called: most are not. */
+export const inlineLua: Plugin = {
+  name: 'inline-lua',
+  setup(bundler) {
+    const getters = Object.entries(sources).map(([name, source]) => {
+      const lua = compactLua(source);
+      return `get ${JSON.stringify(name)}() { return withHash(${JSON.stringify(lua)}, '${hashOf(lua)}'); }`;
+    });
+    replaceSources(
+      bundler,
+      `export const hashes = new Map();
+      const withHash = (lua, hash) => {
+        hashes.set(lua, hash);
+        return lua;
+      };
+      export const sources = { ${getters.join(', ')} };
+      export const textOf = (source) => source;`,
+    );
+  },
+};
 
 /**
- * Replaces the module that reads the sources from their files. A text is made when its script is first called, because most
- * processes call few of them. `names`: those of the scripts to contain; all by default.
+ * The scripts with these names as one file, `text`, and a plugin that replaces them by their names: a server is sent a text once on each
+ * connection, which is then read from the file, by `__readLua(position, length)`. Texts in a bundle stay in memory, twice if they are called.
  */
-export function inlineLua(names: ReadonlySet<string> = new Set(Object.keys(sources))): Plugin {
+export function luaInFile(names: ReadonlySet<string>): { readonly text: string; readonly plugin: Plugin } {
   const texts = Object.entries(sources)
     .filter(([name]) => names.has(name))
-    .map(([name, lua]) => [name, compactLua(lua)] as const);
-  const getters = texts.map(([name, lua]) => {
-    const hash = createHash('sha1').update(lua).digest('hex');
-    return `get ${JSON.stringify(name)}() { return withHash(${JSON.stringify(lua)}, '${hash}'); }`;
+    .map(([name, lua]) => ({ name, lua: compactLua(lua) }));
+  const text = texts.map(({ lua }) => lua).join('');
+  let end = 0;
+  const places = texts.map(({ name, lua }) => {
+    const length = Buffer.byteLength(lua);
+    end += length;
+    return [name, [end - length, length]];
   });
   const contents = `
-    export const hashes = new Map();
-    const withHash = (lua, hash) => {
-      hashes.set(lua, hash);
-      return lua;
-    };
-    export const sources = { ${getters.join(', ')} };`;
+    const places = ${JSON.stringify(Object.fromEntries(places))};
+    export const hashes = new Map(${JSON.stringify(texts.map(({ name, lua }) => [name, hashOf(lua)]))});
+    export const sources = Object.fromEntries(Array.from(hashes.keys(), (name) => [name, name]));
+    export const textOf = (name) => __readLua(...places[name]);`;
   return {
-    name: 'inline-lua',
-    setup(bundler) {
-      bundler.onLoad({ filter: /[\\/]lua\.ts$/ }, ({ path }) =>
-        path === resolve(root, SOURCES) ? { contents, loader: 'js' } : undefined,
-      );
+    text,
+    plugin: {
+      name: 'lua-in-file',
+      setup(bundler) {
+        replaceSources(bundler, contents);
+        bundler.onLoad({ filter: IOREDIS_SCRIPT }, ({ path }) => ({
+          contents: withTextWhenSent(readFileSync(path, 'utf8')),
+          loader: 'js',
+        }));
+      },
     },
   };
+}
+
+function replaceSources(bundler: PluginBuild, contents: string): void {
+  bundler.onLoad({ filter: /[\\/]lua\.ts$/ }, ({ path }) =>
+    path === resolve(root, SOURCES) ? { contents, loader: 'js' } : undefined,
+  );
+}
+
+/** A script of ioredis that takes its text whenever it sends it. Throws `Error` if it is compiled in another way. */
+export function withTextWhenSent(code: string): string {
+  const before = 'this.args[0] = lua;';
+  if (code.split(before).length !== 2)
+    throw new Error('the scripts of ioredis have changed: see withTextWhenSent');
+  return code.replace(
+    before,
+    `this.args[0] = require(${JSON.stringify(resolve(root, SOURCES))}).textOf(lua);`,
+  );
 }
 
 /**
@@ -88,7 +136,7 @@ export const knownHashes: Plugin = {
   name: 'known-hashes',
   setup(bundler) {
     bundler.onResolve({ filter: /^crypto$/ }, ({ path, importer }) =>
-      /[\\/]ioredis[\\/]built[\\/]Script\.js$/.test(importer) ? { path, namespace: 'hashes' } : undefined,
+      IOREDIS_SCRIPT.test(importer) ? { path, namespace: 'hashes' } : undefined,
     );
     bundler.onLoad({ filter: /./, namespace: 'hashes' }, () => ({
       contents: `

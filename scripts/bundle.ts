@@ -15,7 +15,7 @@ import {
   noCommands,
   type KnownCommands,
 } from './bundle-ioredis.ts';
-import { inlineLua, knownHashes, scriptsIn } from './bundle-lua.ts';
+import { inlineLua, knownHashes, luaInFile, scriptsIn } from './bundle-lua.ts';
 import { buildPage, PACKAGES } from './page.ts';
 import { runScript } from './script.ts';
 
@@ -192,6 +192,17 @@ const lazyUndici: Plugin = {
   },
 };
 
+/** A worker needs one class of prom-client, which takes its metrics from runtime/metrics.ts; a tenth of its code is the others. */
+const registryOnly: Plugin = {
+  name: 'registry-only',
+  setup(bundler) {
+    bundler.onLoad({ filter: /[\\/]prom-client[\\/]index\.js$/ }, () => ({
+      contents: "exports.Registry = require('./lib/registry');",
+      loader: 'js',
+    }));
+  },
+};
+
 /** The folders of the packages that are part of a bundle, in the order of their paths. */
 function packagesIn(metafile: Metafile): string[] {
   const folders = Object.values(metafile.outputs)
@@ -212,13 +223,16 @@ function licenseOf(folder: string): string {
 
 /** What a bundle contains of what it could call. */
 interface Contents {
-  /** Names of Lua scripts. */
-  readonly scripts: ReadonlySet<string>;
-  readonly commands: KnownCommands;
+  /** Where its Lua scripts are. */
+  readonly lua: Plugin;
+  /** All by default. */
+  readonly commands?: KnownCommands;
 }
 
-/** Options that all bundles share. `contents`: everything by default. */
-function common(contents?: Contents): BuildOptions & { readonly metafile: true; readonly plugins: Plugin[] } {
+/** Options that all bundles share. */
+function common(
+  { lua, commands }: Contents = { lua: inlineLua },
+): BuildOptions & { readonly metafile: true; readonly plugins: Plugin[] } {
   return {
     absWorkingDir: root,
     bundle: true,
@@ -232,10 +246,10 @@ function common(contents?: Contents): BuildOptions & { readonly metafile: true; 
     define: { MILLRACE_VERSION: JSON.stringify(manifestOf(root).version) },
     plugins: [
       knownHashes,
-      ioredisCommands(contents?.commands),
+      ioredisCommands(commands),
       ioredisRewritten,
       replacedPackages,
-      inlineLua(contents?.scripts),
+      lua,
       inlineThreads,
       inlineInit,
       inlinePage,
@@ -285,8 +299,8 @@ export async function bundle(name: Program, entry = `${name}/main.ts`): Promise<
 
 /**
  * Bundles the worker once more for its image: as the function that worker/process/launch.ts calls, `worker.body.js`, that
- * launcher, `worker.launch.js`, what the build of the image runs, `worker.warm-up.js`, and the container's first process,
- * `worker.init.sh`. The function contains the Lua scripts that a worker runs, the commands that it sends, and no others.
+ * launcher, `worker.launch.js`, the Lua scripts that a worker runs, `worker.lua`, what the build of the image runs, `worker.warm-up.js`, and the
+ * container's first process, `worker.init.sh`. The function knows the commands that a worker sends, and no others.
  * Rejects when esbuild fails, with its messages.
  */
 export async function bundleLaunched(): Promise<void> {
@@ -295,18 +309,20 @@ export async function bundleLaunched(): Promise<void> {
     entryPoints: ['worker/main.ts'],
     outfile: resolve(outputFolder, 'worker.body.js'),
     format: 'cjs',
-    plugins: [launcherImport, ...common(contents).plugins],
-    banner: { js: `${noticeFor('worker')}\n(function (require, module, __import, performance) {` },
+    plugins: [launcherImport, registryOnly, ...common(contents).plugins],
+    banner: { js: `${noticeFor('worker')}\n(function (require, module, __import, performance, __readLua) {` },
     footer: { js: '})' },
     // the version is defined, so it is not read from a file beside the bundle
     logOverride: { 'empty-import-meta': 'silent' },
   });
   const { metafile, outputFiles } = await build({
-    ...body({ scripts: new Set(), commands: noCommands }),
+    ...body({ lua: luaInFile(new Set()).plugin, commands: noCommands }),
     write: false,
   });
   const code = outputFiles.map(({ text }) => text).join('');
-  await build(body({ scripts: scriptsIn(metafile), commands: commandsIn(code) }));
+  const lua = luaInFile(scriptsIn(metafile));
+  await build(body({ lua: lua.plugin, commands: commandsIn(code) }));
+  writeFileSync(resolve(outputFolder, 'worker.lua'), lua.text);
   for (const name of ['launch', 'warm-up'])
     await build({
       ...common(),

@@ -1,6 +1,7 @@
 /**
  * The scripts' sources by name. In development they are read from the `.lua` files beside this one; the bundler
- * replaces this module with the same object, so that a bundle is one file.
+ * replaces this module with the same object, so that a bundle is one file. In the worker's image, a source is only the name of a script, and
+ * its text is read from a file whenever it is sent (scripts/bundle-lua.ts).
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -51,3 +52,6 @@ export const sources: Record<string, string> = Object.fromEntries([
     parts.map((part) => read(`${part}.lua`)).join('\n'),
   ]),
 ]);
+
+/** The text of a source. */
+export const textOf = (source: string): string => source;

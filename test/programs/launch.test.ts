@@ -1,27 +1,35 @@
 /** The worker as its image starts it: with compiled code, without it, and with a damaged file. */
 import { execFile } from 'node:child_process';
-import { copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { bundleLaunched } from '../../scripts/bundle.ts';
+import { LogEvent } from '../../runtime/log-event.ts';
+import { layOutWorker } from '../../scripts/worker-image.ts';
+import { createWorkerMetrics } from '../../worker/process/metrics.ts';
+import { freePort } from '../support/ports.ts';
+import { startRedis } from '../support/redis.ts';
+import { freshKeys } from '../support/turns.ts';
+import { resultsOf, spawnProgram, type WorkerProcess } from '../support/workers.ts';
 
 const run = promisify(execFile);
-const built = join(import.meta.dirname, '../../dist/bundle');
 let folder: string;
 
 beforeAll(async () => {
-  await bundleLaunched();
   folder = await mkdtemp(join(tmpdir(), 'millrace-launch-'));
-  await mkdir(join(folder, 'compiled'));
-  await copyFile(join(built, 'worker.body.js'), join(folder, 'worker.body.js'));
-  await copyFile(join(built, 'worker.launch.js'), join(folder, 'worker.js'));
-  await copyFile(join(built, 'worker.warm-up.js'), join(folder, 'warm-up.js'));
+  await layOutWorker(folder);
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const start = (...args: string[]) => run(process.execPath, [join(folder, 'worker.js'), ...args]);
+/** `prepare` is a command of its shell. */
+function spawnLaunched(args: readonly string[], prepare = ':'): WorkerProcess {
+  // the program that it is given is that of this checkout
+  const command = `${prepare} && shift && exec "$0" "${join(folder, 'worker.js')}" "$@"`;
+  return spawnProgram(args, {}, ['sh', '-c', command, process.execPath]);
+}
 const compiled = (): string => join(folder, 'compiled', 'worker');
 
 test('the first start keeps what it has compiled, once; the worker is the same each time', async () => {
@@ -47,6 +55,47 @@ test('a spoiled file, or none and no folder for it, does not keep it from starti
   expect(await readFile(compiled(), 'utf8')).toBe('nothing that V8 has compiled');
   await rm(join(folder, 'compiled'), { recursive: true });
   expect((await start('--version')).stdout).toMatch(/^\d+\.\d+\.\d+/);
+});
+
+test('a server that has forgotten the scripts is sent them again, also by a worker without a free file descriptor', async () => {
+  const module = join(folder, 'greedy.mjs');
+  await writeFile(
+    module,
+    `import { openSync } from 'node:fs';
+    const take = () => {
+      try {
+        for (;;) openSync('/dev/null');
+      } catch ({ code }) {
+        return code;
+      }
+    };
+    // those, too, that others close
+    export default (task) => new Promise((resolve) => setInterval(() => resolve(task + take()), 1));`,
+  );
+  await using server = await startRedis();
+  const redis = server.client();
+  const { queue, result } = freshKeys();
+  const where = ['--redis', server.url, '--queue', queue, '--result', result];
+  await using worker = spawnLaunched([...where, '--module', module], 'ulimit -n 100');
+  await worker.reports(LogEvent.Registered);
+  for (const task of ['1', '2', '3', '4']) {
+    await redis.lpush(queue, task);
+    expect(await resultsOf(redis, result, Number(task))).toMatchObject({ [task]: `${task}EMFILE` });
+    await redis.script('FLUSH');
+  }
+  expect(worker.log.map(({ event }) => event)).toEqual([LogEvent.Registered, LogEvent.Ready]);
+});
+
+test('it has the metrics of a worker', async () => {
+  await using server = await startRedis();
+  const port = await freePort();
+  const { queue, result } = freshKeys();
+  const where = ['--redis', server.url, '--queue', queue, '--result', result];
+  await using worker = spawnLaunched([...where, '--command', 'cat', '--http-port', String(port)]);
+  await worker.reports(LogEvent.Registered);
+  const response = await fetch(`http://127.0.0.1:${port}/metrics`);
+  const declared = (metrics: string): string[] => metrics.match(/^# .*/gm) ?? [];
+  expect(declared(await response.text())).toEqual(declared(await text(createWorkerMetrics().text())));
 });
 
 test('errors are reported as usual, with their exit code', async () => {

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { expect, test } from 'vitest';
-import { compactLua } from '../../scripts/bundle-lua.ts';
+import { compactLua, withTextWhenSent } from '../../scripts/bundle-lua.ts';
 
 test.each([
   ['-- a comment\nreturn 1\n', '\nreturn 1\n'],
@@ -14,4 +16,11 @@ test.each([
 
 test.each(['[[', '[==[', '--[['])('a script with a long bracket, %s, is not bundled', (bracket) => {
   expect(() => compactLua(`return 1 ${bracket} a`)).toThrow(`long bracket ${bracket}`);
+});
+
+test('a script of ioredis that takes its text in another place is not bundled', () => {
+  const ioredis = createRequire(import.meta.url).resolve('ioredis');
+  const code = readFileSync(createRequire(ioredis).resolve('./Script.js'), 'utf8');
+  expect(withTextWhenSent(code)).toMatch(/this\.args\[0\] = require\(".*lua\.ts"\)\.textOf\(lua\);/);
+  expect(() => withTextWhenSent(code.replaceAll('= lua;', '= text;'))).toThrow('have changed');
 });

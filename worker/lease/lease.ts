@@ -16,7 +16,7 @@ import { SHARE_ENV, Worker } from 'node:worker_threads';
 import type { Redis } from 'ioredis';
 import type { CredentialFiles, RedisAddress } from '../../queue/connection/address.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
-import { sources } from '../../queue/scripts/lua.ts';
+import { sources, textOf } from '../../queue/scripts/lua.ts';
 import { entry } from './lease-entry.ts';
 
 /** The thread's initial data. */
@@ -169,7 +169,7 @@ function isSame(a: Omit<Posted, 'thread'>, b: Omit<Posted, 'thread'>): boolean {
 }
 
 const renewal = (keys: QueueKeys, worker: string, epoch: number, leaseMs: number): string[] => [
-  sources['renew'] ?? '',
+  textOf(sources['renew'] ?? ''),
   '3',
   keys.workers,
   keys.worker(worker),

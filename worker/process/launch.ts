@@ -6,7 +6,7 @@
  * The first start that may write stores what it has compiled by its end, which is how the image is built. V8 rejects code of
  * another version and damaged files, and the worker then starts without it.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { Script } from 'node:vm';
@@ -28,6 +28,19 @@ function readKept(): Buffer | undefined {
 function release(bytes: Buffer): void {
   // a small buffer shares its memory with others
   if (bytes.length === bytes.buffer.byteLength) (bytes.buffer as ArrayBuffer).transfer(0);
+}
+
+/** Open from the start, so that a server which has forgotten a script gets it where tasks have used up all file descriptors. */
+const luaFile = openSync(join(folder, 'worker.lua'), 'r');
+
+/** A part of the file, by bytes. Throws if it cannot be read. */
+function readLua(position: number, length: number): string {
+  const bytes = Buffer.allocUnsafeSlow(length);
+  if (readSync(luaFile, bytes, 0, length, position) < length)
+    throw new Error(`${folder}/worker.lua is not the one that was built with the worker`);
+  const text = bytes.toString();
+  release(bytes);
+  return text;
 }
 
 const cachedData = readKept();
@@ -52,6 +65,7 @@ type Start = (
   module: { exports: object },
   importModule: (url: string) => Promise<unknown>,
   clock: typeof performance,
+  lua: typeof readLua,
 ) => void;
 const start = script.runInThisContext() as Start;
-start(createRequire(program), { exports: {} }, (url) => import(url), performance);
+start(createRequire(program), { exports: {} }, (url) => import(url), performance, readLua);
