@@ -6,6 +6,8 @@ import asyncio
 import datetime
 import json
 import math
+import os
+import signal
 import subprocess
 import threading
 import zlib
@@ -20,6 +22,7 @@ from conftest import NODE, ROOT
 from millrace import (
     AsyncQueue,
     BadTaskOptions,
+    BatchTimeout,
     NotJson,
     Queue,
     ResultTimeout,
@@ -339,6 +342,12 @@ def test_asyncio_passes_errors_on_to_all_who_wait(url: str, name: str, plain: re
         (lambda queue: queue.enqueue("a", delay=float("nan")), "a task cannot be delayed by nan s"),
         (lambda queue: queue.enqueue("a", delay=float("inf")), "within the next 100 years"),
         (lambda queue: queue.enqueue("a", at=1_790_000_000), "at is a datetime: got 1790000000"),
+        (
+            lambda queue: queue.result("a", timeout="1"),
+            "timeout is a number of seconds or a timedelta: got '1'",
+        ),
+        (lambda queue: queue.results(["a"], timeout=float("nan")), "timeout is a number of seconds: got nan"),
+        (lambda queue: queue.batch.wait("b", timeout=True), "timeout is .* a timedelta: got True"),
     ],
 )
 def test_what_cannot_be_is_refused_where_it_is_written(
@@ -360,6 +369,66 @@ def test_what_cannot_be_is_refused_where_it_is_written(
 
     run(steps())
     assert plain.llen(name) == 0
+
+
+def test_a_timeout_may_be_a_timedelta(url: str, queue: Queue, name: str) -> None:
+    soon = datetime.timedelta(milliseconds=10)
+    with pytest.raises(ResultTimeout, match=r"within 0\.01 s"):
+        queue.result("nobody", timeout=soon)
+    batch = queue.batch([{"n": 1}])
+    with pytest.raises(BatchTimeout, match=r"0\.01 s"):
+        queue.batch.wait(batch.id, timeout=soon)
+
+    async def steps() -> None:
+        async with AsyncQueue(url, queue=name, result=f"{name}:result") as queue:
+            with pytest.raises(ResultTimeout, match=r"within 0\.01 s"):
+                await queue.result("nobody", timeout=soon)
+            with pytest.raises(ResultTimeout, match=r"within 0\.01 s"):
+                [one async for one in queue.results(["nobody"], timeout=soon)]
+            with pytest.raises(BatchTimeout, match=r"0\.01 s"):
+                await queue.batch.wait(batch.id, timeout=soon)
+
+    run(steps())
+
+
+def test_a_process_that_was_forked_off_is_a_client_of_its_own(
+    queue: Queue, name: str, plain: redis.Redis
+) -> None:
+    queue.enqueue("first")
+    # as if another thread were using the queue
+    with queue._lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            try:
+                queue.enqueue("of the child")
+                queue.close()
+                os._exit(0)
+            except BaseException:
+                os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    queue.enqueue("second")
+    assert plain.lrange(name, 0, -1) == [b"second", b"of the child", b"first"]
+    # what the parent has pushed is remembered as before
+    assert len(plain.keys(f"millrace:{{{name}}}:pushes:*")) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:se/cret@localhost",
+        "redis://:12/secret@localhost",
+        "redis://:12#secret@x",
+        "redis://localhost/secret",
+    ],
+)
+def test_a_url_that_would_be_read_as_another_one_is_refused_and_not_shown(url: str) -> None:
+    for client in (Queue, AsyncQueue):
+        with pytest.raises(ValueError, match=r"the Redis URL .*urllib\.parse\.quote") as refused:
+            client(url)
+        assert "cret" not in str(refused.value)
+    Queue("redis://:s%2Fecret@localhost/3?protocol=3").close()
+    Queue("unix:///tmp/some.sock?db=1").close()
 
 
 def test_clients_of_the_other_kind_are_refused(plain: redis.Redis) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from typing import Literal, NamedTuple, TypeAlias
+from urllib.parse import urlsplit
 
 from redis.crc import key_slot
 
@@ -31,6 +32,8 @@ def partitioned_keys(queue: str, result: str, partitions: int) -> list[Keys]:
 
     Raises ``ValueError`` for names that cannot be, and for a number that is none from 1 to 256.
     """
+    if not isinstance(partitions, int) or isinstance(partitions, bool):
+        raise TypeError(f"partitions is a number of lists: got {partitions!r:.100}")
     if not 1 <= partitions <= MAX_PARTITIONS:
         raise ValueError(f"a queue has 1 to {MAX_PARTITIONS} partitions: got {partitions}")
     if partitions == 1:
@@ -61,7 +64,30 @@ def partition_of(id: str | bytes, partitions: int) -> int:
     return zlib.crc32(id.encode() if isinstance(id, str) else id) % partitions
 
 
+def check_url(url: str) -> None:
+    """Raises ``ValueError`` for a Redis URL whose parts redis-py would take for others, without showing the password in it."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(
+            "the Redis URL has no port where it should be: write special characters of user and password as in "
+            "urllib.parse.quote(password, safe='')"
+        ) from None
+    # redis-py would use database 0 instead, which may belong to another application
+    if parts.scheme in ("redis", "rediss") and (
+        parts.fragment or not re.fullmatch(r"/?(\d+/?)?", parts.path)
+    ):
+        raise ValueError(
+            "the Redis URL names a database that is not a number: write it as in /0, and special characters of user and password "
+            "as in urllib.parse.quote(password, safe='')"
+        )
+
+
 def _keys(queue: str, result: str) -> Keys:
+    for name in (queue, result):
+        if not isinstance(name, str):
+            raise TypeError(f"queue and result are texts: got {name!r:.100}")
     if queue == "" or result == "":
         raise ValueError("queue and result must have names: an empty key was given")
     if queue == result:

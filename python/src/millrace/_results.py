@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import time
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
@@ -11,6 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from ._steps import Ended
 from .errors import NotEnded, NotJson, ResultTimeout, TaskCancelled, TaskFailed
 
+Timeout: TypeAlias = float | datetime.timedelta | None
 As: TypeAlias = Literal["json", "text", "bytes"]
 
 FIRST_PAUSE_S = 0.002
@@ -126,6 +128,18 @@ class Waits:
         if left <= 0:
             raise ResultTimeout(next(iter(self._ids)), self._timeout or 0)
         return min(pause, left)
+
+
+def seconds_of(timeout: Timeout) -> float | None:
+    """The seconds of a timeout; ``None`` to wait for as long as it takes. Raises ``TypeError`` or ``ValueError`` for what is no time."""
+    if timeout is None:
+        return None
+    seconds = timeout.total_seconds() if isinstance(timeout, datetime.timedelta) else timeout
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+        raise TypeError(f"timeout is a number of seconds or a timedelta: got {timeout!r:.100}")
+    if math.isnan(seconds):
+        raise ValueError("timeout is a number of seconds: got nan; None waits for as long as it takes")
+    return None if seconds == math.inf else float(seconds)
 
 
 def due(delay: float | datetime.timedelta | None, at: datetime.datetime | None) -> float | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import time
 import uuid
 from collections.abc import Generator, Iterable, Sequence
@@ -91,7 +92,11 @@ class Part:
         self.results_apart = apart
         """The result hash is in another cluster slot."""
         self.result_in_slot = keys.own("result") if apart else keys.result
-        self.pushes = keys.own(f"pushes:{uuid.uuid4()}")
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self.pushes = self.keys.own(f"pushes:{uuid.uuid4()}")
         self._answered: set[int] = set()
         self._last = 0
         self._floor = 0
@@ -100,10 +105,14 @@ class Part:
 
     @property
     def has_pushed(self) -> bool:
-        return self._last > 0
+        """In this process."""
+        return self._last > 0 and self._pid == os.getpid()
 
     def push(self, tasks: Sequence[Encoded], delay_ms: float | None) -> Steps[None]:
         """In order, a few thousand at most: each push has a number, so that it is made once however often it is sent."""
+        # a process that was forked off numbers its pushes itself, or Redis would take them for those of its parent, sent again
+        if self._pid != os.getpid():
+            self._begin()
         self._last += 1
         number = self._last
         if self._floor - self._sent_floor >= FLOOR_EVERY:

@@ -14,8 +14,8 @@ from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import NoScriptError, RedisError
 
 from ._encode import Encoded, check_id, check_many, encode_task
-from ._keys import Priority
-from ._results import As, Outcome, Waits, check_as, due, outcome
+from ._keys import Priority, check_url
+from ._results import As, Outcome, Timeout, Waits, check_as, due, outcome, seconds_of
 from ._steps import BATCH_TASKS, Client, Commands, Ended, Script, Step, Steps, source
 from .aio_batches import AsyncBatches, each
 from .errors import ResultTimeout
@@ -95,46 +95,46 @@ class AsyncQueue:
 
     @overload
     async def result(
-        self, id: str | bytes, timeout: float | None = None, *, as_: Literal["json"] = "json"
+        self, id: str | bytes, timeout: Timeout = None, *, as_: Literal["json"] = "json"
     ) -> Any: ...
     @overload
-    async def result(self, id: str | bytes, timeout: float | None = None, *, as_: Literal["text"]) -> str: ...
+    async def result(self, id: str | bytes, timeout: Timeout = None, *, as_: Literal["text"]) -> str: ...
     @overload
-    async def result(
-        self, id: str | bytes, timeout: float | None = None, *, as_: Literal["bytes"]
-    ) -> bytes: ...
-    async def result(self, id: str | bytes, timeout: float | None = None, *, as_: As = "json") -> Any:
+    async def result(self, id: str | bytes, timeout: Timeout = None, *, as_: Literal["bytes"]) -> bytes: ...
+    async def result(self, id: str | bytes, timeout: Timeout = None, *, as_: As = "json") -> Any:
         """See `Queue.result`. Any number of these may wait at the same time."""
         check_id(id)
         check_as(as_)
+        seconds = seconds_of(timeout)
         future = self._wait_for(id)
         try:
-            ended = await asyncio.wait_for(future, timeout)
+            ended = await asyncio.wait_for(future, seconds)
         except (TimeoutError, asyncio.TimeoutError):
-            raise ResultTimeout(id, timeout or 0) from None
+            raise ResultTimeout(id, seconds or 0) from None
         finally:
             self._forget(id, future)
         return outcome(id, ended, as_).get()
 
     async def results(
-        self, ids: Iterable[str | bytes], timeout: float | None = None, *, as_: As = "json"
+        self, ids: Iterable[str | bytes], timeout: Timeout = None, *, as_: As = "json"
     ) -> AsyncIterator[Outcome]:
         """See `Queue.results`."""
         check_many(ids, "ids")
         check_as(as_)
+        seconds = seconds_of(timeout)
         ended: asyncio.Queue[tuple[str | bytes, asyncio.Future[Ended]]] = asyncio.Queue()
         futures = {id: self._wait_for(id) for id in ids}
         for id, future in futures.items():
             future.add_done_callback(functools.partial(_put, ended, id))
         loop = asyncio.get_running_loop()
-        deadline = None if timeout is None else loop.time() + timeout
+        deadline = None if seconds is None else loop.time() + seconds
         try:
             while futures:
                 left = None if deadline is None else max(0.0, deadline - loop.time())
                 try:
                     id, future = await asyncio.wait_for(ended.get(), left)
                 except (TimeoutError, asyncio.TimeoutError):
-                    raise ResultTimeout(next(iter(futures)), timeout or 0) from None
+                    raise ResultTimeout(next(iter(futures)), seconds or 0) from None
                 futures.pop(id)
                 yield outcome(id, future.result(), as_)
         finally:
@@ -265,6 +265,7 @@ def _put(
 
 def _connect(address: str | redis.asyncio.Redis | RedisCluster) -> tuple[redis.asyncio.Redis, bool]:
     if isinstance(address, str):
+        check_url(address)
         return redis.asyncio.Redis.from_url(address), True
     if is_async(address) is not True:
         raise TypeError(

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from . import _batches as steps
 from ._batches import Adder, Batch, BatchView, Cancelled, Nested, Tasks, begin
 from ._parts import OnFailure
-from ._results import FIRST_PAUSE_S, As, Outcome
+from ._results import FIRST_PAUSE_S, As, Outcome, Timeout, seconds_of
 from ._steps import Client, Steps
 from .errors import BatchCancelled, BatchTimeout, NoBatch
 
@@ -50,9 +50,10 @@ class AsyncBatches:
         """See `Batches.list`."""
         return await self._run(steps.list_batches(self._client, count))
 
-    async def wait(self, id: str, timeout: float | None = None) -> BatchView:
+    async def wait(self, id: str, timeout: Timeout = None) -> BatchView:
         """See `Batches.wait`."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        seconds = seconds_of(timeout)
+        deadline = None if seconds is None else time.monotonic() + seconds
         pause = FIRST_PAUSE_S
         while True:
             view = await self.show(id)
@@ -62,7 +63,7 @@ class AsyncBatches:
                 return view
             left = pause if deadline is None else deadline - time.monotonic()
             if left <= 0:
-                raise BatchTimeout(id, timeout or 0, steps.describe(view))
+                raise BatchTimeout(id, seconds or 0, steps.describe(view))
             await asyncio.sleep(min(pause, left))
             pause = min(1.5 * pause, steps.LONGEST_PAUSE_S)
 

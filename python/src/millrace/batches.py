@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from . import _batches as steps
 from ._batches import Adder, Batch, BatchView, Cancelled, Nested, begin
 from ._parts import OnFailure
-from ._results import FIRST_PAUSE_S, As, Outcome
+from ._results import FIRST_PAUSE_S, As, Outcome, Timeout, seconds_of
 from ._steps import Client, Steps
 from .errors import BatchCancelled, BatchTimeout, NoBatch
 
@@ -58,12 +58,13 @@ class Batches:
         """Those that are open first, then those that ended within the last week."""
         return self._run(steps.list_batches(self._client, count))
 
-    def wait(self, id: str, timeout: float | None = None) -> BatchView:
+    def wait(self, id: str, timeout: Timeout = None) -> BatchView:
         """Waits until all parts have ended, or the rest was cancelled. For the result of ``then``, wait with `Queue.result` instead.
 
-        Raises ``BatchTimeout`` after ``timeout`` seconds, and ``NoBatch``.
+        Raises ``BatchTimeout`` after ``timeout``, in seconds or a timedelta, and ``NoBatch``.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        seconds = seconds_of(timeout)
+        deadline = None if seconds is None else time.monotonic() + seconds
         pause = FIRST_PAUSE_S
         while True:
             view = self.show(id)
@@ -73,7 +74,7 @@ class Batches:
                 return view
             left = pause if deadline is None else deadline - time.monotonic()
             if left <= 0:
-                raise BatchTimeout(id, timeout or 0, steps.describe(view))
+                raise BatchTimeout(id, seconds or 0, steps.describe(view))
             time.sleep(min(pause, left))
             pause = min(1.5 * pause, steps.LONGEST_PAUSE_S)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import inspect
+import os
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Literal, TypeVar, cast, overload
@@ -15,8 +17,8 @@ from redis.cluster import RedisCluster
 from redis.exceptions import NoScriptError, RedisError
 
 from ._encode import check_id, check_many, encode_task
-from ._keys import Priority
-from ._results import As, Outcome, Waits, check_as, due, outcome
+from ._keys import Priority, check_url
+from ._results import As, Outcome, Timeout, Waits, check_as, due, outcome, seconds_of
 from ._steps import Client, Commands, Script, Step, Steps, source
 from .batches import Batches
 
@@ -42,6 +44,7 @@ class Queue:
         self._redis, self._owned = _connect(redis)
         self._client = Client(queue, result, partitions, isinstance(self._redis, RedisCluster))
         self._lock = threading.Lock()
+        _open.add(self)
         self.batch = Batches(self._client, self._run)
         """Begins a batch, and returns what became of it."""
 
@@ -92,33 +95,31 @@ class Queue:
         return ids
 
     @overload
-    def result(
-        self, id: str | bytes, timeout: float | None = None, *, as_: Literal["json"] = "json"
-    ) -> Any: ...
+    def result(self, id: str | bytes, timeout: Timeout = None, *, as_: Literal["json"] = "json") -> Any: ...
     @overload
-    def result(self, id: str | bytes, timeout: float | None = None, *, as_: Literal["text"]) -> str: ...
+    def result(self, id: str | bytes, timeout: Timeout = None, *, as_: Literal["text"]) -> str: ...
     @overload
-    def result(self, id: str | bytes, timeout: float | None = None, *, as_: Literal["bytes"]) -> bytes: ...
-    def result(self, id: str | bytes, timeout: float | None = None, *, as_: As = "json") -> Any:
+    def result(self, id: str | bytes, timeout: Timeout = None, *, as_: Literal["bytes"]) -> bytes: ...
+    def result(self, id: str | bytes, timeout: Timeout = None, *, as_: As = "json") -> Any:
         """Waits for a result and returns it, parsed as JSON unless ``as_`` says otherwise.
 
         Raises ``TaskFailed`` when the task failed for good, ``TaskCancelled`` when it was cancelled, ``ResultTimeout`` after
-        ``timeout`` seconds, ``NotJson`` when the result is not JSON.
+        ``timeout``, in seconds or a timedelta, ``NotJson`` when the result is not JSON.
         """
         check_id(id)
         [found] = self.results([id], timeout, as_=as_)
         return found.get()
 
     def results(
-        self, ids: Iterable[str | bytes], timeout: float | None = None, *, as_: As = "json"
+        self, ids: Iterable[str | bytes], timeout: Timeout = None, *, as_: As = "json"
     ) -> Iterator[Outcome]:
         """The outcomes of these tasks, each as soon as it is there. A task that failed is an outcome with an ``error``.
 
-        Raises ``ResultTimeout`` when not all are there after ``timeout`` seconds.
+        Raises ``ResultTimeout`` when not all are there after ``timeout``, in seconds or a timedelta.
         """
         check_many(ids, "ids")
         check_as(as_)
-        waits = Waits(ids, timeout)
+        waits = Waits(ids, seconds_of(timeout))
         while waits:
             ended = self._run(self._client.look_up(waits.next(), waits.everywhere()))
             waits.found(ended)
@@ -197,8 +198,22 @@ class Queue:
             return self._redis.eval(text, len(step.keys), *keys_and_args)
 
 
+_open: weakref.WeakSet[Queue] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    # another thread may have held it, which the new process does not have
+    for queue in _open:
+        queue._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def _connect(address: str | redis.Redis | RedisCluster) -> tuple[redis.Redis, bool]:
     if isinstance(address, str):
+        check_url(address)
         return redis.Redis.from_url(address), True
     if is_async(address) is not False:
         raise TypeError(
