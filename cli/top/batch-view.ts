@@ -5,7 +5,7 @@ import { rateText, withFirst, type Column } from './columns.ts';
 import { describeLimit } from './limit-view.ts';
 import type { TopBatch, TopCron, TopDetail, TopState } from './model.ts';
 
-export function batchColumns(columns: number): Column<TopBatch>[] {
+export function batchColumns(columns: number): readonly Column<TopBatch>[] {
   return withFirst<TopBatch>(columns, { title: 'BATCH', text: ({ id }) => id }, [
     {
       title: 'STATE',
@@ -41,7 +41,7 @@ function timeLeft({ state, left, waiting, inner, rate }: TopBatch): string {
   return age(1_000 * Math.ceil(pending / rate));
 }
 
-export function cronColumns(columns: number, now: number): Column<TopCron>[] {
+export function cronColumns(columns: number, now: number): readonly Column<TopCron>[] {
   return withFirst<TopCron>(columns, { title: 'CRON', text: ({ name }) => name }, [
     { title: 'SCHEDULE', width: 14, wide: true, text: ({ schedule }) => schedule },
     {

@@ -6,6 +6,8 @@ export interface Column<T> {
   readonly title: string;
   readonly width: number;
   readonly right?: boolean;
+  /** It is left out where the terminal is too narrow, before those on its left and those that are not spare. */
+  readonly spare?: true;
   readonly text: (row: T) => string;
   readonly colour?: (row: T) => Colour | undefined;
 }
@@ -16,15 +18,29 @@ export const GAP = 2;
 /** Below this width, only the most telling columns are shown. */
 const NARROW = 70;
 
+/** Those that the terminal has room for, the first one among them. What the others leave goes to that. */
+export function fitting<T>(columns: number, all: readonly Column<T>[]): readonly Column<T>[] {
+  const used = (some: readonly Column<T>[]): number =>
+    some.reduce((sum, { width }) => sum + width, GAP * (some.length - 1));
+  const shown = [...all];
+  while (shown.length > 1 && used(shown) > columns) {
+    const spare = shown.findLastIndex((column, i) => i > 0 && column.spare);
+    shown.splice(spare > 0 ? spare : -1, 1);
+  }
+  const [first, ...others] = shown;
+  if (!first || (shown.length === all.length && used(shown) <= columns)) return all;
+  return [{ ...first, width: Math.max(1, first.width + columns - used(shown)) }, ...others];
+}
+
 /** `first` takes what the others leave. */
 export function withFirst<T>(
   columns: number,
   first: Pick<Column<T>, 'title' | 'text'>,
   others: readonly (Column<T> & { readonly wide?: true })[],
-): Column<T>[] {
+): readonly Column<T>[] {
   const shown = others.filter(({ wide }) => columns >= NARROW || !wide);
   const used = shown.reduce((sum, { width }) => sum + width + GAP, 0);
-  return [{ ...first, width: Math.max(8, columns - used) }, ...shown];
+  return fitting(columns, [{ ...first, width: Math.max(8, columns - used) }, ...shown]);
 }
 
 export function rateText(rate: number | undefined): string {

@@ -4,7 +4,7 @@ import { age } from '../terminal/table.ts';
 import { withFirst, type Column } from './columns.ts';
 import type { TopLimit } from './model.ts';
 
-export function limitColumns(columns: number, several: boolean, now: number): Column<TopLimit>[] {
+export function limitColumns(columns: number, several: boolean, now: number): readonly Column<TopLimit>[] {
   return withFirst<TopLimit>(columns, { title: 'LIMIT', text: (limit) => nameOf(limit, several) }, [
     {
       title: 'FULL',

@@ -17,7 +17,7 @@ import type { ListedWorker, ListedWorkers } from '../../queue/sources/list-worke
 import { knownFor, tasksOf } from '../commands/workers.ts';
 import { batchColumns, chosenLine, cronColumns } from './batch-view.ts';
 import { limitColumns } from './limit-view.ts';
-import { GAP, rateText, tableLines, type Column } from './columns.ts';
+import { fitting, GAP, rateText, tableLines, type Column } from './columns.ts';
 import { age, fit } from '../terminal/table.ts';
 
 export interface ScreenFrame {
@@ -34,6 +34,8 @@ export interface ScreenFrame {
 const WIDE = 110;
 /** The smallest useful width. */
 const DECISION = 26;
+/** Of a state, on a wide terminal. */
+const MOST_STATE = 20;
 
 /** The lines of the screen, from the top; the last one is the help for keys. */
 export function draw(state: TopState, data: TopData, frame: ScreenFrame): string[] {
@@ -50,42 +52,60 @@ export function draw(state: TopState, data: TopData, frame: ScreenFrame): string
 function list(state: TopState, { rows }: TopData, { columns, lines }: ScreenFrame): string[] {
   const visible = visibleRows(state, rows);
   const longest = Math.max(0, ...visible.map(({ name }) => name.length));
-  const shown = poolColumns(columns, state.sort, longest);
+  const widest = Math.max(0, ...visible.map((row) => row.state.length));
+  const shown = poolColumns(columns, state.sort, { name: longest, state: widest });
   if (visible.length === 0)
     return ['', rows.length === 0 ? '  Nothing is there yet.' : `  Nothing matches "${state.filter}".`];
   return tableLines(shown, visible, cursorOf(state, visible), lines - 5);
 }
 
-function poolColumns(columns: number, sort: TopSort, longest: number): Column<TopRow>[] {
+/** `longest`: the lengths of the longest texts. */
+function poolColumns(
+  columns: number,
+  sort: TopSort,
+  longest: { readonly name: number; readonly state: number },
+): readonly Column<TopRow>[] {
   const number = (value: number | undefined): string =>
     value === undefined ? '-' : value.toLocaleString('en');
   const mark = (title: string, by: TopSort): string => (sort === by ? `${title}*` : title);
   const figures: Column<TopRow>[] = [
     { title: mark('WAITING', 'waiting'), width: 8, right: true, text: (row) => number(row.waiting) },
-    { title: mark('FLIGHT', 'inFlight'), width: 7, right: true, text: (row) => number(row.inFlight) },
+    {
+      title: mark('FLIGHT', 'inFlight'),
+      spare: true,
+      width: 7,
+      right: true,
+      text: (row) => number(row.inFlight),
+    },
     { title: mark('REPL', 'replicas'), width: 7, right: true, text: replicas },
-    { title: mark('RATE', 'rate'), width: 6, right: true, text: ({ rate }) => rateText(rate) },
-    { title: 'WAIT', width: 5, right: true, text: ({ wait = '-' }) => wait },
+    { title: mark('RATE', 'rate'), spare: true, width: 6, right: true, text: ({ rate }) => rateText(rate) },
+    { title: 'WAIT', spare: true, width: 5, right: true, text: ({ wait = '-' }) => wait },
     {
       title: mark('DEAD', 'dead'),
+      spare: true,
       width: 5,
       right: true,
       text: ({ dead }) => number(dead),
       colour: ({ dead = 0 }) => (dead > 0 ? 'yellow' : undefined),
     },
-    { title: 'STATE', width: 11, text: ({ state }) => state, colour: ({ bad }) => (bad ? 'red' : undefined) },
+    {
+      title: 'STATE',
+      width: columns >= WIDE ? Math.max(11, Math.min(longest.state, MOST_STATE)) : 11,
+      text: ({ state }) => state,
+      colour: ({ bad }) => (bad ? 'red' : undefined),
+    },
   ];
   const used = figures.reduce((sum, { width }) => sum + width + GAP, 0);
   const room = columns - used;
-  const name = columns >= WIDE ? Math.max(8, Math.min(longest + 1, room - DECISION)) : Math.max(8, room);
+  const name = columns >= WIDE ? Math.max(8, Math.min(longest.name + 1, room - DECISION)) : Math.max(8, room);
   const decision = room - name - GAP;
-  return [
+  return fitting(columns, [
     { title: mark('NAME', 'name'), width: name, text: (row) => row.name },
     ...figures,
     ...(decision > 0
       ? [{ title: 'LAST DECISION', width: decision, text: (row: TopRow) => row.decision }]
       : []),
-  ];
+  ]);
 }
 
 function replicas({ replicas: there, desired }: TopRow): string {
@@ -141,8 +161,8 @@ function tabLine(detail: TopDetail | undefined, open: TopTab, columns: number): 
     tabs.map((tab) => ` ${names[tab]}${detail && counted ? ` ${countIn(detail, tab)}` : ''} `);
   const short = { ...TAB_NAMES, dead: 'dead' };
   const ways = [titles(TAB_NAMES, true), titles(short, true), titles(short, false)];
-  const fitting = ways.find((way) => way.join(' ').length <= columns) ?? titles(short, false);
-  return fitting.map((title, i) => (tabs[i] === open ? paint('inverse', title) : title)).join(' ');
+  const chosen = ways.find((way) => way.join(' ').length <= columns) ?? titles(short, false);
+  return chosen.map((title, i) => (tabs[i] === open ? paint('inverse', title) : title)).join(' ');
 }
 
 function countIn(detail: TopDetail, tab: TopTab): number {
@@ -168,10 +188,10 @@ function sourceLines(
   return [...tableLines(sourceColumns(columns), workers, cursor, Math.max(1, room - below.length)), ...below];
 }
 
-function sourceColumns(columns: number): Column<ListedWorker>[] {
+function sourceColumns(columns: number): readonly Column<ListedWorker>[] {
   const rest = columns - 8 - 6 - 7 - 9 - 5 * GAP;
   const id = Math.floor(rest * 0.6);
-  return [
+  return fitting(columns, [
     { title: 'WORKER', width: id, text: (worker) => worker.id },
     { title: 'HOST', width: rest - id, text: ({ host = '-' }) => host },
     {
@@ -188,18 +208,18 @@ function sourceColumns(columns: number): Column<ListedWorker>[] {
       text: ({ idleMs }) => (idleMs === undefined ? '-' : age(idleMs)),
     },
     { title: 'AS OF', width: 9, text: knownFor },
-  ];
+  ]);
 }
 
 type Worker = NonNullable<TopData['detail']>['workers'][number];
 type Letter = NonNullable<TopData['detail']>['letters'][number];
 
-function workerColumns(columns: number, workers: readonly Worker[]): Column<Worker>[] {
+function workerColumns(columns: number, workers: readonly Worker[]): readonly Column<Worker>[] {
   const explained = workers.some(({ slotsWhy }) => slotsWhy !== undefined);
   const fixed = [8, 6, 7, 8];
   const rest = columns - fixed.reduce((sum, width) => sum + width + GAP, 0);
   const id = explained ? Math.max(20, Math.floor(rest * 0.4)) : Math.max(20, Math.floor(columns * 0.45));
-  return [
+  return fitting(columns, [
     { title: 'WORKER', width: id, text: (worker) => worker.id },
     {
       title: 'STATE',
@@ -211,7 +231,7 @@ function workerColumns(columns: number, workers: readonly Worker[]): Column<Work
     { title: 'AGE', width: 7, right: true, text: ({ ageMs }) => age(ageMs) },
     { title: 'VERSION', width: 8, text: ({ version }) => version },
     ...(explained ? [{ title: 'WHY SO MANY SLOTS', width: Math.max(10, rest - id - GAP), text: whyOf }] : []),
-  ];
+  ]);
 }
 
 function whyOf({ slotsWhy = '' }: Worker): string {
