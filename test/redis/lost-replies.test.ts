@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
 import { setLimits } from '../../queue/limits/limits.ts';
-import { NotReplicated, openQueue } from '../../queue/queue.ts';
+import { NotReplicated, openQueue, type Queue } from '../../queue/queue.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { eventually } from '../support/eventually.ts';
 import { newerRedis } from '../support/newer-redis.ts';
@@ -63,7 +63,10 @@ test('new limits: what was in flight before counts, and what was held for anothe
 });
 
 // since Redis 7.2, WAIT has nothing to wait for where the connection has only read
-test('a unique task that no replica has is not confirmed', async () => {
+test.each([
+  ['a unique task', (queue: Queue) => queue.enqueue({ n: 1 }, { unique: 'k' })],
+  ['a batch', (queue: Queue) => queue.batch([{ n: 1 }])],
+])('%s that no replica has is not confirmed', async (_, push) => {
   const program = await newerRedis();
   await using primary = await startRedis({ program, args: ['--repl-diskless-sync-delay', '0'] });
   await using replica = await startRedis({
@@ -86,7 +89,7 @@ test('a unique task that no replica has is not confirmed', async () => {
   replica.stop();
   try {
     proxy.stall('replies');
-    const pushing = queue.enqueue({ n: 1 }, { unique: 'k' });
+    const pushing = push(queue);
     await eventually(async () => expect(await redis.llen(keys.queue)).toBe(2));
     proxy.cut();
     proxy.resume();

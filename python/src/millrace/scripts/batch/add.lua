@@ -30,7 +30,11 @@ end
 if b and b.over and b.role == 'share' and not adder then return why_over(b) end
 if number == 1 and b and adder ~= ARGV[2] then return {-1} end
 if number > 1 and (not b or adder ~= ARGV[2] or number > chunk + 1) then return {-3} end
-if b and number <= chunk then return {b.size, 0, 1} end
+if b and number <= chunk then
+  -- a write, as whoever waits for replicas waits for those of its connection
+  redis.pcall('HSET', b.key, 'chunk', chunk)
+  return {b.size, 0, 1}
+end
 if b and (b.state or b.over) then return why_over(b) end
 if not b then
   if redis.call('EXISTS', base .. 'move') == 1 then return {-4} end
