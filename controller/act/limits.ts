@@ -1,6 +1,7 @@
 /**
  * Writes a pool's limits to its queues, and removes them when the pool has none any more. Each queue has them by itself. That
- * they are there is asked for with each reconcile: a Redis may have lost them.
+ * they are there is asked for with each reconcile: a Redis may have lost them. That they are gone is asked for when samples show other
+ * limits than before: a Redis may have gone back to a time when they were there.
  */
 import type { Redis } from 'ioredis';
 import { within } from '../../queue/connection/connection.ts';
@@ -12,18 +13,23 @@ import { limitsSetBy, ownerOf, removeLimits, setLimits } from '../../queue/limit
 const ANSWER_TIMEOUT_MS = 5_000;
 
 export interface LimitsState {
-  /** None of its queues has limits of the pool. What a controller before this one wrote may not be in the status yet. */
-  areGone: boolean;
+  /**
+   * None of its queues has limits of the pool, while a sample shows these, of others. `undefined`: that is not known, as what a controller
+   * before this one wrote may not be in the status yet.
+   */
+  goneBeside: { readonly shown: string | undefined } | undefined;
 }
 
 export function initialLimitsState(): LimitsState {
-  return { areGone: false };
+  return { goneBeside: undefined };
 }
 
 export interface LimitsInput {
   /** `namespace/name`. */
   readonly pool: string;
   readonly limits: QueueLimits | undefined;
+  /** Those that the last sample shows, of whomever, human-readable. */
+  readonly shown: string | undefined;
   readonly queues: readonly QueueKeys[];
   readonly redisOf: (keys: QueueKeys) => Redis;
 }
@@ -36,16 +42,17 @@ export async function keepLimits(
   input: LimitsInput,
   state: LimitsState,
 ): Promise<{ readonly text: string | undefined; readonly changed: boolean }> {
-  const { pool, limits, queues, redisOf } = input;
+  const { pool, limits, shown, queues, redisOf } = input;
   const owner = ownerOf(pool);
   if (!limits) {
-    if (!state.areGone) await within(ANSWER_TIMEOUT_MS, dropLimits(input), 'removing limits');
-    state.areGone = true;
+    if (!state.goneBeside || state.goneBeside.shown !== shown)
+      await within(ANSWER_TIMEOUT_MS, dropLimits(input), 'removing limits');
+    state.goneBeside = { shown };
     return { text: undefined, changed: false };
   }
   const wanted = checkLimits(limits, 'spec.limits');
   let changed = false;
-  state.areGone = false;
+  state.goneBeside = undefined;
   for (const keys of queues) {
     const setting = setLimits(redisOf(keys), keys, wanted, owner);
     changed = (await within(ANSWER_TIMEOUT_MS, setting, 'setting limits')) || changed;

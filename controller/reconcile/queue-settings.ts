@@ -89,7 +89,8 @@ export async function keepPoolLimits(
   if (!link || link.source || sampled.kind === 'unknown' || mode === Mode.DryRun) return {};
   const { queues, sampler } = link;
   try {
-    const input = { pool: keyOf(pool), limits, queues, redisOf: sampler.redisOf };
+    const shown = sampled.sample.limits;
+    const input = { pool: keyOf(pool), limits, shown, queues, redisOf: sampler.redisOf };
     await keepPriorities({ link, ...prioritiesOf(pool, state, claims) });
     state.connect.goneLevels = [];
     return { kept: await keepLimits(input, state.limits) };

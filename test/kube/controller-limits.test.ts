@@ -114,6 +114,22 @@ describe.concurrent('limits', () => {
     await eventually(async () => expect(await written()).toEqual({}));
   });
 
+  test('that were removed do not stay when Redis goes back to a time before that', async () => {
+    const { tiles, keys, written, push } = await create({ limits: { concurrency: 2 } });
+    await tiles.make();
+    await tiles.status('2 at once');
+    const before = await written();
+    await tiles.edit({ limits: null });
+    await tiles.status(undefined);
+    await eventually(async () => expect(await written()).toEqual({}));
+    // a sample without them is seen
+    await push('task');
+    await eventually(async () => expect((await tiles.read()).status?.waiting).toBe(1));
+    await stage.redis.hset(keys.limits, before);
+    await push('another');
+    await eventually(async () => expect(await written()).toEqual({}));
+  });
+
   test('of another field give back what was held for the old one', async () => {
     const { tiles, keys, push, take, written } = await create({
       limits: { perKey: { field: 'customer', concurrency: 1 } },
