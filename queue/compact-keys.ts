@@ -16,7 +16,9 @@ class CompactKeys {
   readonly queue: string;
   readonly result: string;
   constructor(keys: QueueKeys) {
-    this.base = baseOf(keys);
+    // joined, as a slice would keep the whole name
+    const base = baseOf(keys);
+    this.base = [base.slice(0, 1), base.slice(1)].join('');
     this.queue = keys.queue;
     this.result = keys.result;
   }

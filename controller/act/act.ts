@@ -25,7 +25,7 @@ import type { PodsRead } from './target-pods.ts';
 export interface ActState {
   applied: Applied | undefined;
   /** Pods that were removed: the watch may still show them. */
-  readonly taken: Set<string>;
+  taken: ReadonlySet<string>;
   kept: Kept;
   /** Our writes of replicas. */
   replicas: Written;
@@ -43,12 +43,13 @@ export interface ActState {
 }
 
 /** Never changed, only replaced. */
+const NONE_TAKEN: ActState['taken'] = new Set();
 const NONE_IDLE: SourceState['idle'] = new Map();
 
 export function initialActState(): ActState {
   return {
     applied: undefined,
-    taken: new Set(),
+    taken: NONE_TAKEN,
     kept: nothingKept,
     replicas: nothingWritten,
     podsRead: undefined,
@@ -142,6 +143,7 @@ export async function act(input: ActInput, state: ActState): Promise<Step> {
     return done;
   } finally {
     state.applied = target.applied;
+    state.taken = target.taken;
     state.replicas = target.written;
     state.podsRead = target.podsRead;
     state.applier = target.applier;

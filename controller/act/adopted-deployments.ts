@@ -8,6 +8,7 @@
  */
 import type { KubeApi } from '../../kube/api.ts';
 import { DEPLOYMENTS, type ObjectRef } from '../../kube/resources.ts';
+import { createSharing } from '../../kube/sharing.ts';
 import { joinStats, refOf, reflect, type Reflector, type WatchStats } from '../../kube/watch.ts';
 import type { Deployment } from '../../kube/wire.ts';
 import type { WorkerPool } from '../../kube/workerpool.ts';
@@ -63,6 +64,7 @@ interface Scope {
 export function createAdoptedDeployments(options: AdoptedDeploymentsOptions): AdoptedDeployments {
   const { api, namespaces, onPool, onError, signal } = options;
   const adopters = createAdopters();
+  const share = createSharing();
   const scopes = new Map<string, Scope>();
   const running = new Set<Promise<void>>();
   /** Deployments that were not there when they were read, and of which nothing was reported since. */
@@ -83,7 +85,7 @@ export function createAdoptedDeployments(options: AdoptedDeploymentsOptions): Ad
       resource: DEPLOYMENTS,
       labelSelector: `${MANAGED_BY}!=${MANAGER}`,
       namespaces: [name === ALL ? undefined : name],
-      transform: (deployment) => (isToKeep(deployment) ? adoptedDeployment(deployment) : undefined),
+      transform: (deployment) => (isToKeep(deployment) ? share(adoptedDeployment(deployment)) : undefined),
       onChange: changed,
       onError: (error) => {
         known.resolve();

@@ -77,8 +77,8 @@ export function createClaims(): Claims {
     pool: (key, now) => {
       // a pool in a dry run, or one that is being deleted, claims nothing
       const wants = now && !now.metadata.deletionTimestamp && now.spec.mode !== Mode.DryRun ? now : undefined;
-      const adopts = wants?.spec.scaleTargetRef ? [deploymentKeyOf(wants)] : [];
-      const claimant = wants && claimantOf(wants);
+      const claimant = wants && claimantOf(key, wants);
+      const adopts = claimant && wants?.spec.scaleTargetRef ? [claimant.deployment] : [];
       const touched = [
         ...adopters.set(key, adopts, claimant),
         ...consumers.set(key, wants ? queueNames(wants) : [], claimant),
@@ -97,24 +97,29 @@ export function createClaims(): Claims {
     takenBy: (pool) => {
       if (pool.spec.mode === Mode.DryRun) return undefined;
       const target = deploymentKeyOf(pool);
-      const [scaler] = scalers.at(target).values();
+      const [scaler] = scalers.at(target);
       if (scaler) {
-        const made = scaler.scaledObject === undefined ? '' : ` of ScaledObject "${scaler.scaledObject}"`;
-        return { who: `HorizontalPodAutoscaler "${scaler.metadata.name}"${made}`, autoscaler: true };
+        const { metadata, scaledObject } = scaler.value;
+        const made = scaledObject === undefined ? '' : ` of ScaledObject "${scaledObject}"`;
+        return { who: `HorizontalPodAutoscaler "${metadata.name}"${made}`, autoscaler: true };
       }
       if (!pool.spec.scaleTargetRef) return undefined;
-      const first = [...adopters.at(target).values()].toSorted(byAge)[0];
+      const first = adopters
+        .at(target)
+        .map(({ value }) => value)
+        .toSorted(byAge)[0];
       if (!first || byAge(first, pool.metadata) >= 0) return undefined;
       return { who: `pool "${first.name}", which is older,`, autoscaler: false };
     },
     sharing: (pool) => {
       const mine = keyOf(pool);
-      const others = new Map(queueNames(pool).flatMap((queue) => Array.from(consumers.at(queue))));
-      const found = [...others].filter(
-        ([key, other]) => key !== mine && other.deployment !== deploymentKeyOf(pool),
-      );
-      const near = found.filter(([, other]) => other.namespace === pool.metadata.namespace);
-      const [first] = near.map(([, { name }]) => name).toSorted();
+      const others = queueNames(pool).flatMap((queue) => consumers.at(queue));
+      if (others.every(({ key }) => key === mine)) return undefined;
+      const byKey = new Map(others.map(({ key, value }) => [key, value]));
+      byKey.delete(mine);
+      const found = [...byKey.values()].filter(({ deployment }) => deployment !== deploymentKeyOf(pool));
+      const near = found.filter(({ namespace }) => namespace === pool.metadata.namespace);
+      const [first] = near.map(({ name }) => name).toSorted();
       if (found.length === 0) return undefined;
       // names in other namespaces are not disclosed to its users
       const more = found.length - (first === undefined ? 0 : 1);
@@ -126,13 +131,13 @@ export function createClaims(): Claims {
       const mine = keyOf(pool);
       return LEVELS.filter((level) => {
         const [list = ''] = levelsOf({ queue: pool.spec.queue, priorities: [level] });
-        return Array.from(consumers.at(place(list)).keys()).some((key) => key !== mine);
+        return consumers.at(place(list)).some(({ key }) => key !== mine);
       });
     },
     cronsBeside: (pool) => {
       const mine = keyOf(pool);
       const [list = ''] = queueNames(pool);
-      return Array.from(consumers.at(list)).flatMap(([key, { namespace, crons, ...other }]) => {
+      return consumers.at(list).flatMap(({ key, value: { namespace, crons, ...other } }) => {
         if (key === mine || crons?.list !== list) return [];
         const isNear = namespace === pool.metadata.namespace;
         const who = isNear ? `pool "${other.name}"` : 'a pool of another namespace';
@@ -153,12 +158,14 @@ interface Claimant extends Pick<ObjectMeta, 'creationTimestamp'> {
   readonly crons?: { readonly list: string; readonly all: readonly CronTimesSpec[] };
 }
 
-function claimantOf(pool: WorkerPool): Claimant {
+/** `key`: of the pool. */
+function claimantOf(key: string, pool: WorkerPool): Claimant {
   const { namespace, name, creationTimestamp } = pool.metadata;
   return {
     namespace,
     name,
-    deployment: deploymentKeyOf(pool),
+    // its own has the name of the pool: the same text serves
+    deployment: pool.spec.scaleTargetRef ? deploymentKeyOf(pool) : key,
     ...(creationTimestamp && { creationTimestamp }),
     ...(pool.spec.crons && { crons: cronsOf(pool) }),
   };
@@ -210,39 +217,48 @@ function byAge(a: Aged, b: Aged): number {
 }
 
 function keysAt(index: Index<unknown>, places: readonly string[]): string[] {
-  return places.flatMap((place) => Array.from(index.at(place).keys()));
+  return places.flatMap((place) => index.at(place).map(({ key }) => key));
+}
+
+interface Entry<T> {
+  readonly key: string;
+  readonly value: T;
 }
 
 interface Index<T> {
-  at(place: string): ReadonlyMap<string, T>;
+  at(place: string): readonly Entry<T>[];
   placesOf(key: string): readonly string[];
   /** Moves it to exactly these places. Returns the keys of all entries that share, or shared, one of them. */
   set(key: string, places: readonly string[], value: T | undefined): string[];
 }
 
 function createIndex<T>(): Index<T> {
-  const none: ReadonlyMap<string, T> = new Map();
-  const places = new Map<string, Map<string, T>>();
+  // nearly all places have one entry, and a map of it would take 180 bytes of each of thousands
+  const places = new Map<string, Entry<T> | readonly Entry<T>[]>();
   const placesOf = new Map<string, readonly string[]>();
-  const at = (place: string): ReadonlyMap<string, T> => places.get(place) ?? none;
+  const at = (place: string): readonly Entry<T>[] => {
+    const found = places.get(place) ?? [];
+    return 'key' in found ? [found] : found;
+  };
+  const put = (place: string, entries: readonly Entry<T>[]): void => {
+    const [first, ...others] = entries;
+    if (first) places.set(place, others.length > 0 ? entries : first);
+    else places.delete(place);
+  };
   return {
     at,
     placesOf: (key) => placesOf.get(key) ?? [],
     set: (key, now, value) => {
       const before = placesOf.get(key) ?? [];
-      for (const place of before) {
-        places.get(place)?.delete(key);
-        if (places.get(place)?.size === 0) places.delete(place);
-      }
+      const others = (place: string): Entry<T>[] => at(place).filter((entry) => entry.key !== key);
+      for (const place of before) put(place, others(place));
       placesOf.delete(key);
       if (value !== undefined && now.length > 0) {
         placesOf.set(key, now);
-        for (const place of now) {
-          const there = places.get(place) ?? new Map<string, T>();
-          places.set(place, there.set(key, value));
-        }
+        const entry = { key, value };
+        for (const place of now) put(place, [...others(place), entry]);
       }
-      return [...before, ...now].flatMap((place) => Array.from(at(place).keys()));
+      return [...before, ...now].flatMap((place) => at(place).map((entry) => entry.key));
     },
   };
 }

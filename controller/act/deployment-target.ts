@@ -29,7 +29,7 @@ import { annotatedPauseOf } from '../decide/pause.ts';
 import type { PoolIdentity } from './workers-of.ts';
 
 export interface DeploymentTarget extends Target {
-  /** To be kept until the next reconcile, as are `written`, `podsRead` and `applier`. */
+  /** To be kept until the next reconcile, as are `taken`, `written`, `podsRead` and `applier`. */
   readonly applied: Applied | undefined;
   /** The pods' grace period, where it is derived: before and after this reconcile, and what it should be instead. */
   readonly grace: GraceChange | undefined;
@@ -38,6 +38,8 @@ export interface DeploymentTarget extends Target {
   /** Pods that the selector matches and that are not the Deployment's own; `undefined` if none were read. */
   readonly strays: readonly string[] | undefined;
   readonly identity: PoolIdentity;
+  /** Pods that were removed. */
+  readonly taken: ReadonlySet<string>;
   /** Our writes of replicas. */
   readonly written: Written;
   /** The pods that were read, of an adopted Deployment. */
@@ -58,8 +60,8 @@ export interface DeploymentTargetOptions {
   readonly adopted: Pick<AdoptedDeployments, 'find'>;
   /** The pods with the pool's label, as the watch has them. */
   readonly pods: () => Iterable<Pod>;
-  /** Pods that were removed: the watch may still show them. Kept from one reconcile to the next. */
-  readonly taken: Set<string>;
+  /** Pods that were removed: the watch may still show them. */
+  readonly taken: ReadonlySet<string>;
   readonly service: ServiceTimes;
   /** Who else scales the Deployment, as far as the watches show. */
   readonly rival: Rival | undefined;
@@ -154,6 +156,9 @@ export function deploymentTarget(options: DeploymentTargetOptions): DeploymentTa
     },
     get strays() {
       return podsOfTarget.strays;
+    },
+    get taken() {
+      return podsOfTarget.taken;
     },
     get written() {
       return writer.written;

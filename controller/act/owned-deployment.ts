@@ -74,7 +74,8 @@ export function ownedDeployment(options: OwnedDeploymentOptions): OwnedDeploymen
 
   // the priorities that are served change without the spec
   const served = pool.spec.priorities?.join(',') ?? '';
-  const madeOf = (graceS: number): string => `${uid} ${generation} ${graceS} ${partitions ?? ''} ${served}`;
+  // joined: see `keyOf`
+  const madeOf = (graceS: number): string => [uid, generation, graceS, partitions, served].join(' ');
 
   async function ensure(): Promise<KnownDeployment> {
     const known = await read();
@@ -93,7 +94,8 @@ export function ownedDeployment(options: OwnedDeploymentOptions): OwnedDeploymen
     if (untouched && applied?.of === of) return known;
     const desired = deploymentOf(pool, graceS, partitions);
     if (untouched && applied?.wanted === fingerprint(desired)) {
-      applied = { ...applied, of };
+      // `made` is equal, and so one text instead of two
+      applied = { ...applied, of, made: known.made };
       return known;
     }
     return keep(of, desired, await api.deployments.apply(desired, { signal }));

@@ -107,7 +107,7 @@ export async function step(input: StepInput): Promise<Step> {
     decision,
     scaled: undefined,
     held: undefined,
-    kept: { ...noPasses, elsewhere },
+    kept: elsewhere === 0 ? nothingKept : { ...noPasses, elsewhere },
     requeueInMs: delayUntil(decision.decideAgainAt, wall),
   };
   if (input.dryRun) return still;

@@ -27,8 +27,8 @@ export interface PodsRead {
 export interface TargetPodsOptions {
   readonly api: KubeApi;
   readonly target: ObjectRef;
-  /** Pods that were removed: the watch may still show them. Kept from one reconcile to the next. */
-  readonly taken: Set<string>;
+  /** Pods that were removed: the watch may still show them. */
+  readonly taken: ReadonlySet<string>;
   /** Of a pool that parks replicas. */
   readonly parking?: Parking | undefined;
   /** The last read, if the reconcile before this used it. */
@@ -43,6 +43,8 @@ export interface TargetPods {
   readonly strays: readonly string[] | undefined;
   /** The resource version of the Deployment at the last `list`; `undefined` before. */
   readonly resourceVersion: string | undefined;
+  /** The pods that were removed by now, to be kept until the next reconcile. */
+  readonly taken: ReadonlySet<string>;
   /** Whether `list` was called. */
   readonly listed: boolean;
   /** The Deployment's own pods; all others are noted as strays. */
@@ -62,15 +64,18 @@ export interface TargetPods {
 
 /** A pod may change, or be replaced, without a change of the Deployment's counts. */
 const REUSE_MS = 60_000;
+const NO_STRAYS: readonly string[] = [];
 
 export function targetPods(options: TargetPodsOptions): TargetPods {
-  const { api, target, taken, parking, now, signal } = options;
+  const { api, target, parking, now, signal } = options;
+  let { taken } = options;
   let read: PodsRead | undefined;
   let strays: readonly string[] | undefined;
   let last: { readonly pods: readonly Pod[]; readonly resourceVersion: string | undefined } | undefined;
 
   function own(found: readonly Pod[]): Pod[] {
-    strays = found.filter((pod) => !isOwnPod(pod, target.name) && isActivePod(pod)).map(nameOf);
+    const others = found.filter((pod) => !isOwnPod(pod, target.name) && isActivePod(pod));
+    strays = others.length > 0 ? others.map(nameOf) : NO_STRAYS;
     return found.filter((pod) => isOwnPod(pod, target.name));
   }
 
@@ -80,7 +85,7 @@ export function targetPods(options: TargetPodsOptions): TargetPods {
     const rollingOut = isRollingOut(deployment);
     const all = ours.flatMap((pod) => memberOf(pod, taken, parking?.sizeOf(pod, rollingOut)));
     const active = new Set(all.map(({ id }) => id));
-    if (fresh) for (const pod of taken) if (!active.has(pod)) taken.delete(pod);
+    if (fresh && taken.size > 0) taken = new Set([...taken].filter((pod) => active.has(pod)));
     const ending = ours.map(nameOf).filter((pod) => !active.has(pod));
     // before the first count, nothing can be late
     const settled = (status.observedGeneration ?? Infinity) >= (metadata.generation ?? 0);
@@ -92,12 +97,13 @@ export function targetPods(options: TargetPodsOptions): TargetPods {
       const goes = going.includes(pod.metadata.name);
       return memberOf(pod, taken).some((member) => member.going !== goes) ? [{ pod, goes }] : [];
     });
-    if (changes.length > 0) read = undefined;
+    if (changes.length === 0) return;
+    read = undefined;
     await setCosts(api, changes, signal);
-    for (const { pod, goes } of changes) {
-      if (goes) taken.add(pod.metadata.name);
-      else taken.delete(pod.metadata.name);
-    }
+    const named = (marked: boolean): string[] =>
+      changes.filter(({ goes }) => goes === marked).map(({ pod }) => nameOf(pod));
+    const kept = named(false);
+    taken = new Set([...taken, ...named(true)].filter((pod) => !kept.includes(pod)));
   }
 
   return {
@@ -106,6 +112,9 @@ export function targetPods(options: TargetPodsOptions): TargetPods {
     },
     get resourceVersion() {
       return last?.resourceVersion;
+    },
+    get taken() {
+      return taken;
     },
     get listed() {
       return last !== undefined;

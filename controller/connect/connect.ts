@@ -78,7 +78,9 @@ export interface ConnectState {
   blind: boolean;
 }
 
+/** Never changed, only replaced. */
 const NO_LISTS: ReadonlySet<string> = new Set();
+const NO_LEVELS: readonly Level[] = [];
 
 export function initialConnectState(): ConnectState {
   return {
@@ -86,7 +88,7 @@ export function initialConnectState(): ConnectState {
     trial: undefined,
     partitions: undefined,
     levels: undefined,
-    goneLevels: [],
+    goneLevels: NO_LEVELS,
     added: NO_LISTS,
     blind: true,
   };
@@ -116,14 +118,17 @@ export async function connectPool(
   if (added.length > 0) state.added = new Set([...state.added, ...added]);
   const levels = withWantedLevels(state.levels ?? levelsBefore(pool), spec);
   state.levels = levels;
-  const of = `${metadata.uid} ${metadata.generation} ${textOf(partitions.served)} ${levels.served.join(',')}`;
+  // joined: see `keyOf`
+  const lists = [textOf(partitions.served), levels.served.join(',')];
+  const of = [metadata.uid, metadata.generation, ...lists].join(' ');
   const before = state.linked?.of === of ? state.linked : undefined;
   const age = clock.elapsed() - (before?.at ?? -Infinity);
   const over = isTrialOver(state.trial, clock);
   const maxAge = state.blind || state.trial ? ADDRESS_TROUBLE_MS : ADDRESS_MS;
   if (before && age <= maxAge && !over) return before.link;
   const found = await resolveAddress(spec.redis, metadata.namespace, secrets(maxAge), signal);
-  const wanted: RedisAddress = { ...found, ...(guard ? { guard } : {}) };
+  // one object for all pools of a Redis
+  const wanted = hub.known({ ...found, ...(guard ? { guard } : {}) });
   const address = addressNow({ hub, clock }, pool, state, wanted);
   const at = clock.elapsed();
   if (before && isDeepStrictEqual(before.address, address)) {

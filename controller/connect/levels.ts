@@ -17,6 +17,9 @@ export interface Levels {
 
 type LevelsSpec = Pick<WorkerPoolSpec, 'queue' | 'priorities'>;
 
+/** One object for all of thousands. */
+const NO_LEVELS: Levels = { served: [] };
+
 /** Lists count as empty after this long without a task: one that an idle worker has just taken is in no count until its next turn. */
 const EMPTY_MS = 3_000;
 
@@ -27,6 +30,7 @@ export function levelsBefore({ status }: WorkerPool): Levels {
 
 export function withWantedLevels({ served, heldAt }: Levels, { priorities = [] }: LevelsSpec): Levels {
   const all = LEVELS.filter((level) => priorities.includes(level) || served.includes(level));
+  if (all.length === 0 && heldAt === undefined) return NO_LEVELS;
   return { served: all, ...(heldAt !== undefined && { heldAt }) };
 }
 

@@ -24,6 +24,9 @@ export interface Partitions {
 
 export type PartitionedSpec = Pick<WorkerPoolSpec, 'queue' | 'queues' | 'result' | 'source' | 'partitions'>;
 
+/** Of a queue that never had any: one object for all of thousands. */
+const PLAIN: Partitions = { served: [1], workers: [1] };
+
 /** After tasks came back, workers are not told to leave the lists again for this long: each time replaces their pods. */
 const RETURN_MS = 300_000;
 
@@ -52,7 +55,11 @@ export function partitionsBefore({ spec, status }: WorkerPool): Partitions {
   const served = servedIn(status);
   const told = numbersIn(status?.workerPartitions?.split(',').map(Number));
   const isNew = status?.observedGeneration === undefined;
-  return withWanted({ served, workers: told ?? (isNew ? [wanted] : served) }, wanted);
+  const workers = told ?? (isNew ? [wanted] : served);
+  return withWanted(
+    [...served, ...workers].every((number) => number === 1) ? PLAIN : { served, workers },
+    wanted,
+  );
 }
 
 function servedIn(status: WorkerPool['status']): readonly number[] {
@@ -72,7 +79,9 @@ export function addedLists(
 }
 
 /** The same with another number wanted: what workers are told changes with the next sample. */
-export function withWanted({ served, workers, ...rest }: Partitions, wanted: number): Partitions {
+export function withWanted(before: Partitions, wanted: number): Partitions {
+  const { served, workers, ...rest } = before;
+  if (served.length === 1 && served[0] === wanted) return before;
   return { ...rest, served: distinct([...served, wanted], wanted), workers };
 }
 

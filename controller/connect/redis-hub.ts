@@ -11,13 +11,22 @@ export interface RedisHub extends AsyncDisposable {
   use(id: string, address: RedisAddress): Sampler;
   /** One for `address` beside that of another address, which `id` still uses, until it uses either of the two or is released. */
   prepare(id: string, address: RedisAddress): Sampler;
+  /** The equal address of a sampler that is there already; `address` where there is none. */
+  known(address: RedisAddress): RedisAddress;
   /** `id` no longer needs one. */
   release(id: string): void;
   readonly size: number;
 }
 
+interface Shared {
+  readonly name: string;
+  readonly address: RedisAddress;
+  readonly sampler: Sampler;
+  readonly users: Set<string>;
+}
+
 export function createRedisHub(open: (address: RedisAddress) => Sampler): RedisHub {
-  const shared = new Map<string, { sampler: Sampler; users: Set<string> }>();
+  const shared = new Map<string, Shared>();
   const usedBy = new Map<string, string>();
   const preparedFor = new Map<string, string>();
   const closing = new Set<Promise<void>>();
@@ -40,11 +49,11 @@ export function createRedisHub(open: (address: RedisAddress) => Sampler): RedisH
     if (before !== undefined && before !== name) letGo(names, id);
     let entry = shared.get(name);
     if (!entry) {
-      entry = { sampler: open(address), users: new Set() };
+      entry = { name, address, sampler: open(address), users: new Set() };
       shared.set(name, entry);
     }
     entry.users.add(id);
-    names.set(id, name);
+    names.set(id, entry.name);
     return entry.sampler;
   }
 
@@ -66,6 +75,7 @@ export function createRedisHub(open: (address: RedisAddress) => Sampler): RedisH
       return sampler;
     },
     prepare: (id, address) => take(preparedFor, id, nameOf(address), address),
+    known: (address) => shared.get(nameOf(address))?.address ?? address,
     release,
     [Symbol.asyncDispose]: async () => {
       for (const id of [...usedBy.keys(), ...preparedFor.keys()]) release(id);

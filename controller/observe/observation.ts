@@ -84,7 +84,7 @@ export interface Baseline {
   readonly sample: PoolSample | undefined;
   /** When that was read, by performance.now(). */
   readonly readAt: number | undefined;
-  /** By the clock of Redis. */
+  /** By the clock of Redis. Empty where nothing has come or waited since the sample. */
   readonly curve: Curve;
   readonly ready: number;
   readonly starts: readonly Starting[];
@@ -113,7 +113,7 @@ export function observe(
   const { curve, waits } =
     known && sampled.sample !== last
       ? withSample(sampled.sample, sampled.quietUntil, last && changes !== NO_CHANGES ? before : undefined)
-      : { curve: before?.curve ?? [], waits: [] };
+      : { curve: before?.curve ?? NO_CURVE, waits: [] };
   const { starts, startsMs } = startsAfter(step, now, before);
   return {
     observation: {
@@ -204,18 +204,21 @@ function withSample(
   quietUntil: number | undefined,
   before: Baseline | undefined,
 ): Pick<Observation, 'waits'> & Pick<Baseline, 'curve'> {
-  const { sample, curve = [] } = before ?? {};
-  const last = curve.at(-1);
-  if (!last || !sample) return { curve: [pointAt(now, waiting, 0)], waits: [] };
+  const { sample, curve = NO_CURVE } = before ?? {};
+  if (!sample) return { curve: waiting > 0 ? [pointAt(now, waiting, 0)] : NO_CURVE, waits: [] };
+  const last = curve.at(-1) ?? pointAt(sample.now, 0, 0);
   const arrived = arrivedBetween(sample, { waiting, counters });
   const taken = arrived + sample.waiting - waiting;
-  // nothing has changed: only the time of the last point is updated
-  if (waiting === 0 && arrived === 0 && taken === 0) return { curve: [{ ...last, at: now }], waits: [] };
+  if (waiting === 0 && arrived === 0 && taken === 0) return { curve: NO_CURVE, waits: [] };
   const quiet = quietUntil !== undefined && quietUntil > last.at && quietUntil < now;
-  const since = quiet ? [...curve, { ...last, at: quietUntil }] : curve;
+  const known = curve.length > 0 ? curve : [last];
+  const since = quiet ? [...known, { ...last, at: quietUntil }] : known;
   const point = pointAt(now, last.arrived + arrived + Math.max(0, -taken), last.taken + Math.max(0, taken));
   return { curve: withPoint(since, point, 0), waits: waitsOf([...since, point]) };
 }
+
+/** One array for thousands of idle pools. */
+const NO_CURVE: Curve = [];
 
 function pointAt(at: number, arrived: number, taken: number): CurvePoint {
   return { at, arrived, taken, done: 0, runMs: 0 };

@@ -32,8 +32,8 @@ export interface PoolSeries {
 interface Series {
   /** Formatted for the page. */
   readonly labels: string;
-  /** NaN for those that it does not have now. */
-  readonly gauges: number[];
+  /** NaN for those that it does not have now. One array for all pools with the same. */
+  gauges: readonly number[];
   /** ms since the epoch; NaN before the first. */
   sampledAt: number;
   notReady: string | undefined;
@@ -45,11 +45,15 @@ type HistogramName = keyof typeof poolHistograms;
 
 const histogramNames = Object.keys(poolHistograms) as HistogramName[];
 const { offsets, size } = layout();
+/** When so many different ones are known, all are forgotten. */
+const MOST_GAUGES = 512;
 /** The minimum length of a piece, characters. */
 const PIECE = 65_536;
 
 export function createPoolSeries(): PoolSeries {
   const all = new Map<string, Series>();
+  /** By their text. Most pools are idle, and differ in little. */
+  const gaugesSeen = new Map<string, readonly number[]>();
 
   function of(pool: WorkerPool): Series {
     const key = keyOf(pool);
@@ -58,8 +62,7 @@ export function createPoolSeries(): PoolSeries {
       const { namespace, name } = pool.metadata;
       series = {
         labels: labelText({ namespace, pool: name }),
-        // half of what a typed array of more than 64 bytes takes
-        gauges: Array.from({ length: poolGauges.length }, () => Number.NaN),
+        gauges: [],
         sampledAt: Number.NaN,
         notReady: undefined,
         counts: undefined,
@@ -76,7 +79,11 @@ export function createPoolSeries(): PoolSeries {
   return {
     status: (pool, status) => {
       const series = of(pool);
-      for (const [i, { read }] of poolGauges.entries()) series.gauges[i] = read(pool, status) ?? Number.NaN;
+      const gauges = poolGauges.map(({ read }) => read(pool, status) ?? Number.NaN);
+      const text = gauges.join();
+      if (gaugesSeen.size >= MOST_GAUGES) gaugesSeen.clear();
+      series.gauges = gaugesSeen.get(text) ?? gauges;
+      gaugesSeen.set(text, series.gauges);
       const ready = status.conditions?.find(({ type }) => type === 'Ready');
       series.notReady = ready?.status === 'False' ? ready.reason : undefined;
     },
@@ -97,7 +104,10 @@ export function createPoolSeries(): PoolSeries {
       if (series) count(series, 'reconcile', seconds);
     },
     forget: (key) => void all.delete(key),
-    clear: () => all.clear(),
+    clear: () => {
+      all.clear();
+      gaugesSeen.clear();
+    },
     text: async function* () {
       for (const piece of page(() => all.values())) {
         yield piece;
@@ -123,7 +133,7 @@ function* write(all: Iterable<Series>, heading: string, line: (series: Series) =
 function* page(all: () => Iterable<Series>): Generator<string> {
   for (const [i, { name, help }] of poolGauges.entries())
     yield* write(all(), head(name, help, 'gauge'), ({ labels, gauges }) =>
-      Number.isNaN(gauges[i]) ? '' : `${name}{${labels}} ${gauges[i]}\n`,
+      Number.isNaN(gauges[i] ?? Number.NaN) ? '' : `${name}{${labels}} ${gauges[i]}\n`,
     );
   yield* write(all(), head(sampledGauge.name, sampledGauge.help, 'gauge'), ({ labels, sampledAt }) =>
     Number.isNaN(sampledAt) ? '' : `${sampledGauge.name}{${labels}} ${sampledAt / 1e3}\n`,

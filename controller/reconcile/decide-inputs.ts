@@ -25,7 +25,9 @@ export function initialDecideState(): DecideState {
 
 /** Parsing schedules takes longer than the rest of a decision, so the policy is cached until the spec changes. */
 export function policyFor(pool: WorkerPool, state: DecideState): Policy {
-  const of = `${pool.metadata.uid}/${pool.metadata.generation}`;
+  const { uid, generation } = pool.metadata;
+  // joined: see `keyOf`
+  const of = [uid, generation].join('/');
   if (state.policy?.of !== of) state.policy = { value: policyOf(pool.spec), of };
   const found = foundSlotsOf(pool, state.slots);
   const value = found ? withFoundSlots(state.policy.value, found) : state.policy.value;

@@ -92,7 +92,7 @@ export async function keepPoolLimits(
     const shown = sampled.sample.limits;
     const input = { pool: keyOf(pool), limits, shown, queues, redisOf: sampler.redisOf };
     await keepPriorities({ link, ...prioritiesOf(pool, state, claims) });
-    state.connect.goneLevels = [];
+    if (state.connect.goneLevels.length > 0) state.connect.goneLevels = [];
     return { kept: await keepLimits(input, state.limits) };
   } catch (error) {
     const trouble = troubleOf(error);

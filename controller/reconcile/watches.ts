@@ -5,8 +5,8 @@
 import type { KubeApi } from '../../kube/api.ts';
 import { KubeError } from '../../kube/errors.ts';
 import { AUTOSCALERS, DEPLOYMENTS, JOBS, PODS, POOLS, type Resource } from '../../kube/resources.ts';
-import { createTextSharing } from '../../kube/share-texts.ts';
-import { reflect, type ReflectOptions, type Reflector } from '../../kube/watch.ts';
+import { createSharing } from '../../kube/sharing.ts';
+import { reflect, withoutRecords, type ReflectOptions, type Reflector } from '../../kube/watch.ts';
 import type { Deployment, HorizontalPodAutoscaler, Job, KubeObject, Pod } from '../../kube/wire.ts';
 import { PAUSED, PAUSED_REPLICAS, type WorkerPool } from '../../kube/workerpool.ts';
 import { createAdoptedDeployments, type AdoptedDeployments } from '../act/adopted-deployments.ts';
@@ -64,7 +64,7 @@ export function startWatches(options: WatchesOptions): Watches {
   ): void => {
     for (const death of deathsOf(previous, pod)) onDeath(pool, death, called);
   };
-  const share = createTextSharing();
+  const share = createSharing();
   const adopted = createAdoptedDeployments({ api, namespaces, onPool, onError, signal });
   const adoptedPods = followAdopted({
     api,
@@ -96,10 +96,7 @@ export function startWatches(options: WatchesOptions): Watches {
   const pools = reflect<WorkerPool>({
     ...common,
     resource: POOLS,
-    transform: (pool) => {
-      share([pool.spec, pool.status]);
-      return pool;
-    },
+    transform: (pool) => share(withoutRecords(pool)),
     onChange: (key, pool, previous) => {
       adopted.pool(key, pool);
       if (!asksForReconcile(pool, previous)) return;

@@ -32,7 +32,8 @@ interface StoredMemory {
   link: QueueLink;
   recalled: boolean;
   latest: Memory | undefined;
-  written: Memory | undefined;
+  /** The essence of what was written last. */
+  written: Essence | undefined;
   writtenAt: number;
   /** By how much the wall clock is ahead of that of `latest`, ms. */
   aheadMs: number;
@@ -55,7 +56,7 @@ export function createMemoryStore(log: Logger, journal: Pick<Journal, 'during'> 
     try {
       const writing = link.sampler.redisOf(keys).set(keys.memory(pool), text, 'EX', EXPIRY_S);
       await within(ANSWER_TIMEOUT_MS, writing, 'SET');
-      entry.written = latest;
+      entry.written = latest && essenceOf(latest);
     } catch (error) {
       log.debug({ pool, err: error }, 'failed to write the memory of a pool');
     }
@@ -82,7 +83,7 @@ export function createMemoryStore(log: Logger, journal: Pick<Journal, 'during'> 
           ? journal.during(pool, () => unpackMemory(found.toString(), namesOf(link), now, wall))
           : undefined;
         if (!kept) return unlearned;
-        entry.written = kept;
+        entry.written = essenceOf(kept);
         entry.writtenAt = now;
         return kept;
       } catch (error) {
@@ -112,10 +113,17 @@ export function createMemoryStore(log: Logger, journal: Pick<Journal, 'during'> 
 /** Nothing is learned from an idle queue, so that thousands of idle pools are not written all the time. */
 function hasChanged({ latest, written }: StoredMemory): boolean {
   if (!latest?.learned) return false;
-  const essence = ({ learned }: Memory): unknown =>
-    // quarters of an hour without tasks are a part of the pattern
-    learned && [learned.counters, learned.ready, learned.held, learned.start, learned.forecast?.bin.from];
-  return !written || !isDeepStrictEqual(essence(latest), essence(written));
+  return !written || !isDeepStrictEqual(essenceOf(latest), written);
+}
+
+type Essence = readonly unknown[];
+
+/** What is worth a write when it changes. */
+function essenceOf({ learned }: Memory): Essence | undefined {
+  // quarters of an hour without tasks are a part of the pattern
+  return (
+    learned && [learned.counters, learned.ready, learned.held, learned.start, learned.forecast?.bin.from]
+  );
 }
 
 /** Of a queue in partitions its name alone: its memory outlives a change of their number. */

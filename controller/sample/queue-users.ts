@@ -11,25 +11,37 @@ export interface QueueUsers {
 }
 
 export function createQueueUsers(): QueueUsers {
-  const users = new Map<string, Set<string>>();
-  const forget = (id: string, keys: readonly string[]): void => {
-    for (const key of keys) {
-      users.get(key)?.delete(id);
-      if (users.get(key)?.size === 0) users.delete(key);
-    }
-  };
+  // nearly all keys have one user, and a set of it would take 150 bytes of each of thousands
+  const users = new Map<string, string | Set<string>>();
+
+  function of(key: string): Iterable<string> {
+    const found = users.get(key) ?? [];
+    return typeof found === 'string' ? [found] : found;
+  }
+
+  function add(key: string, id: string): void {
+    const found = users.get(key);
+    if (found === undefined) users.set(key, id);
+    else if (typeof found !== 'string') found.add(id);
+    else if (found !== id) users.set(key, new Set([found, id]));
+  }
+
+  function forget(key: string, id: string): void {
+    const found = users.get(key);
+    if (found === id) users.delete(key);
+    else if (found instanceof Set && found.delete(id) && found.size === 0) users.delete(key);
+  }
+
   return {
+    of,
     changeKeys: (id, before, now) => {
-      forget(id, before);
-      for (const key of now) users.set(key, (users.get(key) ?? new Set()).add(id));
+      for (const key of before) forget(key, id);
+      for (const key of now) add(key, id);
     },
-    of: (queue) => users.get(queue) ?? [],
     change: (id, before, now) => {
-      for (const { queue } of before) users.get(queue)?.delete(id);
-      for (const { queue } of now) users.set(queue, (users.get(queue) ?? new Set()).add(id));
-      const unused = before.filter(({ queue }) => users.get(queue)?.size === 0);
-      for (const { queue } of unused) users.delete(queue);
-      return unused;
+      for (const { queue } of before) forget(queue, id);
+      for (const { queue } of now) add(queue, id);
+      return before.filter(({ queue }) => !users.has(queue));
     },
   };
 }

@@ -36,16 +36,16 @@ function ofOneList(queue: string, sample: QueueSample | undefined): ListSample {
   return { queue, waiting, inFlight, delayed, dead, workers, paused };
 }
 
+/** One object for the samples of thousands of empty queues. */
+const NOTHING: PoolSample['runnable'] = { waiting: 0, due: 0, dueSoon: 0, suspects: 0, solitary: 0 };
+
 function ofOneQueue({ limits, busy: _busy, ...sample }: QueueSample): PoolSample {
   const { paused, waiting, due, dueSoon, suspects, solitary } = sample;
-  if (paused)
-    return {
-      ...sample,
-      runnable: { waiting: 0, due: 0, dueSoon: 0, suspects: 0, solitary: 0 },
-      pausedQueues: 1,
-    };
+  if (paused) return { ...sample, runnable: NOTHING, pausedQueues: 1 };
   if (limits) return { ...sample, ...withinLimits(sample, limits), pausedQueues: 0 };
-  return { ...sample, runnable: { waiting, due, dueSoon, suspects, solitary }, pausedQueues: 0 };
+  const isEmpty = waiting + due + dueSoon === 0;
+  const runnable = isEmpty ? NOTHING : { waiting, due, dueSoon, suspects, solitary };
+  return { ...sample, runnable, pausedQueues: 0 };
 }
 
 /**

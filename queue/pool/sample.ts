@@ -174,10 +174,7 @@ function decodeReply(keys: QueueKeys, reply: unknown): QueueSample {
     waiting: asCount(length, 'the length'),
     suspects: asCount(suspects, 'suspects'),
     solitary: asCount(solitary, 'solitary suspects'),
-    apart: {
-      workers: asCount(apart, 'workers with suspects'),
-      tasks: asCount(beside, 'suspects in flight'),
-    },
+    apart: apartOf(asCount(apart, 'workers with suspects'), asCount(beside, 'suspects in flight')),
     inFlight: asCount(inFlight, 'tasks in flight'),
     busy: asCount(busy, 'busy workers'),
     delayed: asCount(delayed, 'delayed tasks'),
@@ -206,6 +203,13 @@ function numbersOf(slow: unknown): QueueSample['slow'] {
     asCounterOrZero(value, 'slow tasks'),
   );
   return numbers.some((tasks) => tasks > 0) ? numbers : NO_SLOW;
+}
+
+const NONE_APART: QueueSample['apart'] = { workers: 0, tasks: 0 };
+
+/** The same of workers with suspects. */
+function apartOf(workers: number, tasks: number): QueueSample['apart'] {
+  return workers + tasks === 0 ? NONE_APART : { workers, tasks };
 }
 
 /** The same of counters. */
