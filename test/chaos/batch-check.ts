@@ -109,8 +109,9 @@ function judge(batch: NamedBatch, one: BatchTry, court: Court): Violation[] {
   const withResult = ids.filter((id) => court.results.has(id)).length;
   // who runs a part twice may end it in two ways, and a plain worker fails at nothing
   const isCertain = !isTaken && one.plan.copies === 1 && one.pushedAgain === 0;
-  // a result on another primary is stored before its part ends, which may be cancelled in between
-  const mayBeMore = court.custody === undefined && state !== 'ended';
+  // a result on another primary is stored before its part ends, which may be cancelled in between; a dead letter that is requeued after
+  // its batch was cancelled runs for itself
+  const mayBeMore = state !== 'ended' && (court.custody === undefined || batch.plan.onFailure === 'wait');
   if (isCertain && (mayBeMore ? done > withResult : done !== withResult))
     say('batch counts', `${done} done, and ${withResult} parts have a result`);
   if (state === 'ended') {

@@ -162,6 +162,20 @@ test('where the servers have no common history, a cancelled part may have a resu
   expect(found(4)).toEqual(['batch counts']);
 });
 
+test('a part that waited for someone may be requeued when its batch has been cancelled, and then has a result', () => {
+  const cancelled: BatchRecord = { ...record, state: 'cancelled', done: 1, failed: 1, cancelled: 2 };
+  const found = (onFailure: BatchPlan['onFailure'], done: number): string[] =>
+    kindsOf({
+      record: { ...cancelled, done, cancelled: 3 - done },
+      results: new Map(results.slice(0, 2)),
+      runs: [],
+      tried: { cancelled: true, plan: { ...plan, onFailure } },
+    });
+  expect(found('wait', 1)).toEqual([]);
+  expect(found('wait', 3)).toEqual(['batch counts']);
+  expect(found('continue', 1)).toEqual(['batch counts']);
+});
+
 test('what a plain worker took adds no parts and fails at nothing', () => {
   const spoiled: Spoiled = {
     plain: ['b:1', 'b:2'],
