@@ -110,66 +110,58 @@ export function describeWait(view: BatchView, now: number): string | undefined {
   return still === undefined ? undefined : `no part has ended for ${still}`;
 }
 
-/** The queue that has the batch, and what is known of it. */
-async function find(
-  queues: readonly Queue[],
+/** Calls `use` with the queue that has the batch, and what is known of it. Rejects where none has it. */
+async function withBatch(
   id: string,
-): Promise<{ readonly queue: Queue; readonly view: BatchView }> {
-  for (const queue of queues) {
-    const view = await queue.batch.show(id);
-    if (view) return { queue, view };
-  }
-  throw new Error(`no batch ${oneLine(id, 100)}: it never began, or ended more than a week ago`);
-}
-
-export async function showBatch(id: string, flags: AccessFlags & { readonly output: Output }): Promise<void> {
+  flags: AccessFlags,
+  use: (queue: Queue, view: BatchView) => Promise<void>,
+): Promise<void> {
   await withQueues(
     flags,
     async (queues) => {
-      const { view } = await find(queues, id);
-      await print(flags.output, view, () => {
-        const when = (ms: number | undefined): string => (ms === undefined ? '' : new Date(ms).toISOString());
-        const facts = [
-          ['id', view.id],
-          ['state', describeState(view)],
-          [
-            'parts',
-            `${view.size}: ${view.succeeded} succeeded, ${view.failed} failed, ${view.cancelled} cancelled, ${view.left} left`,
-          ],
-          ['on failure', view.onFailure],
-          ['waits for', describeWait(view, Date.now()) ?? ''],
-          ['then', view.then ?? ''],
-          ['why', view.why ?? ''],
-          ['begun', when(view.createdAt)],
-          ['ended', when(view.endedAt)],
-        ];
-        const known = facts.filter(([, value]) => value !== '');
-        return known.map(([name = '', value = '']) => `${name.padEnd(12)}${visible(value)}\n`).join('');
-      });
+      for (const queue of queues) {
+        const view = await queue.batch.show(id);
+        if (view) return use(queue, view);
+      }
+      throw new Error(`no batch ${oneLine(id, 100)}: it never began, or ended more than a week ago`);
     },
     { batch: id },
+  );
+}
+
+export async function showBatch(id: string, flags: AccessFlags & { readonly output: Output }): Promise<void> {
+  await withBatch(id, flags, (_queue, view) =>
+    print(flags.output, view, () => {
+      const when = (ms: number | undefined): string => (ms === undefined ? '' : new Date(ms).toISOString());
+      const facts = [
+        ['id', view.id],
+        ['state', describeState(view)],
+        [
+          'parts',
+          `${view.size}: ${view.succeeded} succeeded, ${view.failed} failed, ${view.cancelled} cancelled, ${view.left} left`,
+        ],
+        ['on failure', view.onFailure],
+        ['waits for', describeWait(view, Date.now()) ?? ''],
+        ['then', view.then ?? ''],
+        ['why', view.why ?? ''],
+        ['begun', when(view.createdAt)],
+        ['ended', when(view.endedAt)],
+      ];
+      const known = facts.filter(([, value]) => value !== '');
+      return known.map(([name = '', value = '']) => `${name.padEnd(12)}${visible(value)}\n`).join('');
+    }),
   );
 }
 
 export async function printResults(id: string, flags: AccessFlags): Promise<void> {
-  await withQueues(
-    flags,
-    async (queues) => {
-      const { queue } = await find(queues, id);
-      for await (const part of queue.batch.results(id)) process.stdout.write(`${JSON.stringify(part)}\n`);
-    },
-    { batch: id },
-  );
+  await withBatch(id, flags, async (queue) => {
+    for await (const part of queue.batch.results(id)) process.stdout.write(`${JSON.stringify(part)}\n`);
+  });
 }
 
 export async function cancelBatch(id: string, flags: AccessFlags): Promise<void> {
-  await withQueues(
-    flags,
-    async (queues) => {
-      const { queue } = await find(queues, id);
-      const done = await queue.batch.cancel(id);
-      process.stdout.write(`${oneLine(id, 100)}: ${done === 'over' ? 'over already' : done}\n`);
-    },
-    { batch: id },
-  );
+  await withBatch(id, flags, async (queue) => {
+    const done = await queue.batch.cancel(id);
+    process.stdout.write(`${oneLine(id, 100)}: ${done === 'over' ? 'over already' : done}\n`);
+  });
 }

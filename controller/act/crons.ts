@@ -21,6 +21,8 @@ interface RememberedCron {
   /** Of the schedule and its time zone. */
   readonly of: string;
   readonly times: CronTimes;
+  /** It has been checked. */
+  readonly task: CronSpec['task'];
   readonly stored: StoredState | undefined;
 }
 
@@ -64,10 +66,12 @@ const AGAIN_MS = 1_000;
 /** In the words of a timeout. */
 const WHAT = 'a cron task';
 
-/** Throws `RangeError` for a cron task that cannot be read, or whose task no worker would run. Rejects if Redis fails: nothing was pushed then that is not recorded. */
+/**
+ * Throws `RangeError` for a cron task that cannot be read, or whose task no worker would run. Rejects if Redis fails: nothing was pushed then
+ * that is not recorded.
+ */
 export async function runCrons(input: CronsInput, state: CronsState): Promise<CronsDone> {
   const each = input.crons.map((cron, index) => ({ cron, times: timesOf(cron, index, state) }));
-  input.crons.forEach(checkTask);
   await forgetRemoved(input, state);
   const status: CronStatus[] = [];
   const pushed: string[] = [];
@@ -108,9 +112,12 @@ const identityOf = ({ schedule, timeZone }: CronTimesSpec): string => `${timeZon
 function timesOf(cron: CronSpec, index: number, state: CronsState): CronTimes {
   const known = state.get(cron.name);
   const of = identityOf(cron);
-  if (known?.of === of) return known.times;
-  const times = cronTimesOf(cron.schedule, cron.timeZone, `crons[${index}]`, 'schedule');
-  state.set(cron.name, { of, times, stored: known?.stored });
+  const { task } = cron;
+  if (known?.of === of && known.task === task) return known.times;
+  const times =
+    known?.of === of ? known.times : cronTimesOf(cron.schedule, cron.timeZone, `crons[${index}]`, 'schedule');
+  checkTask(cron, index);
+  state.set(cron.name, { of, times, task, stored: known?.stored });
   return times;
 }
 

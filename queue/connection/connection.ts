@@ -93,7 +93,8 @@ export function redisOptions(address: RedisAddress): RedisOptions {
  * ending the process; commands wait for the connection unless the caller bounds them with `within`. A connection with an
  * outstanding reply that is silent for 10 s (`socketTimeout`; longer for commands that block longer) is replaced. If the server
  * refuses the address's database, it is not connected: pending commands are rejected with `DatabaseRefused`, as with a wrong
- * password. With `autoResendUnfulfilledCommands: false`, no command is ever sent twice. Each connection is opened with the current credentials of the address (credentials.ts).
+ * password. With `autoResendUnfulfilledCommands: false`, no command is ever sent twice. Each connection is opened with the current
+ * credentials of the address (credentials.ts).
  */
 export function openRedis(
   address: RedisAddress,
@@ -101,7 +102,7 @@ export function openRedis(
 ): Redis {
   const { onError, ...overrides } = options;
   const redis = new Redis({
-    ...resendingOnly({ ...redisOptions(address), ...overrides }),
+    ...withoutResending({ ...redisOptions(address), ...overrides }),
     replyMapping: 'legacy',
   });
   resendLost(redis);
@@ -123,7 +124,7 @@ export function openRedis(
  * What is not resent when a connection is cut must not be resent when a server that is no primary any more refuses it, either: a blocking
  * move would take a task from the new primary long after the worker has stopped waiting for it.
  */
-function resendingOnly(options: RedisOptions): RedisOptions {
+function withoutResending(options: RedisOptions): RedisOptions {
   const { autoResendUnfulfilledCommands: resends = true, reconnectOnError } = options;
   if (resends || !reconnectOnError) return options;
   return { ...options, reconnectOnError: (error) => (reconnectOnError(error) ? RECONNECT : false) };

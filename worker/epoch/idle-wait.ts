@@ -153,7 +153,6 @@ async function wait(state: WaitState, own: Wait): Promise<void> {
   const began = performance.now();
   const moved = await moveOnce(state, own);
   if (moved === 'adopted') return;
-  if (moved === 'unknown') return leaveServer(state);
   if (moved === 'moved') return state.onTask();
   if (moved === 'unblocked') return state.onDoubt();
   if (moved === 'timeout') return;
@@ -161,16 +160,10 @@ async function wait(state: WaitState, own: Wait): Promise<void> {
   const again = performance.now() - began < REFUSED_PAUSE_MS;
   state.refusedUntil = moved === 'cut' && !again ? 0 : performance.now() + REFUSED_PAUSE_MS;
   if (moved === 'refused') return; // the turn reports that too
-  // a reply may have been lost: make a turn, then leave the server alone for a moment
-  state.uncertainUntil = performance.now() + BLOCK_MS;
+  // a reply may have been lost: make a turn, then leave the server alone for a moment. In one that does not know this worker, none was: turns
+  // may go to another server, or show that this one has lost its data
+  if (moved !== 'unknown') state.uncertainUntil = performance.now() + BLOCK_MS;
   if (blocker.status === 'ready') blocker.disconnect(true);
-  state.onDoubt();
-}
-
-/** The server does not know this worker: turns may go to another one, or show that it has lost its data. */
-function leaveServer(state: WaitState): void {
-  state.refusedUntil = performance.now() + REFUSED_PAUSE_MS;
-  if (state.blocker.status === 'ready') state.blocker.disconnect(true);
   state.onDoubt();
 }
 
