@@ -208,12 +208,25 @@ function mayBeStopped(batch: NamedBatch | undefined): boolean {
   return batch !== undefined && (mayFail(batch) || mayBeStopped(batch.outer));
 }
 
-/** Ids of all tasks of batches. */
-export function idsOf({ tries, records }: BatchEvidence): Set<string> {
+/** Ids of all tasks of batches. What a part adds is one of them once a run of that part has ended well; a batch that is over lists only some. */
+export function idsOf({ tries, records }: BatchEvidence, runs: readonly Run[]): Set<string> {
   const named = tries.flatMap(({ plan, id }) => withInner(nameBatch(plan, id)));
   const ids = new Set(Array.from(records.values(), (record) => record.ids).flat());
-  for (const { thenId, parts } of named) for (const { id } of [{ id: thenId }, ...parts]) ids.add(id);
+  const ran = new Set(runs.filter(({ ended }) => ended?.how === 'ok').map(({ id }) => id));
+  for (const { thenId, parts } of named)
+    for (const { id, order } of [{ id: thenId, order: undefined }, ...parts])
+      for (const added of idsFrom(id, order, ran)) ids.add(added);
   return ids;
+}
+
+function* idsFrom(
+  id: string,
+  order: Partial<Order> | undefined,
+  ran: ReadonlySet<string>,
+): Generator<string> {
+  yield id;
+  if (order?.spawn && ran.has(id))
+    for (const [i, child] of order.spawn.entries()) yield* idsFrom(`${id}/${i}`, child, ran);
 }
 
 /** How many there were, by what became of them. */

@@ -57,7 +57,7 @@ function ends({ tasks, results, dead }: TakeoverEvidence): Violation[] {
 
 function wrongResults({ tasks, batches, runs, results }: TakeoverEvidence): Violation[] {
   const byName = new Map(runs.map((run) => [run.name, run]));
-  const ids = new Set([...tasks.map(({ id }) => id), ...idsOf(batches)]);
+  const ids = new Set([...tasks.map(({ id }) => id), ...idsOf(batches, runs)]);
   const found: Violation[] = [];
   for (const [id, value] of results) {
     const name = runOf(value);

@@ -1,5 +1,7 @@
 /** The judgement over a chaos run with takeovers catches each way in which a run can go wrong: a clean one is spoiled in one thing. */
 import { expect, test } from 'vitest';
+import type { BatchTry } from '../chaos/batch-check.ts';
+import type { BatchPlan } from '../chaos/batch-plan.ts';
 import type { Life } from '../chaos/check.ts';
 import { parseLedger } from '../chaos/ledger.ts';
 import { checkTakeovers, takeoverRepeats, type TakeoverEvidence } from '../chaos/takeover-check.ts';
@@ -58,6 +60,31 @@ test.each<[string, Partial<TakeoverEvidence>]>([
   ['client', { complaints: ['nothing came'] }],
 ])('%s', (kind, more) => {
   expect(kinds(more)).toContain(kind);
+});
+
+test('what the part of a cancelled batch has added may have a result, which its batch does not list', () => {
+  const plan: BatchPlan = {
+    id: 'b',
+    client: 'plain',
+    queue: 0,
+    onFailure: 'continue',
+    parts: [{ spawn: [{ spawn: [{}] }] }],
+    copies: 1,
+    cancelAfterMs: 0,
+  };
+  const one: BatchTry = { plan, id: 'b', cancelled: true, abandoned: undefined, pushedAgain: 0 };
+  const batches = { tries: [one], records: new Map() };
+  const results = new Map([...clean.results, ['b:0/0/0', '{"run":"w1@9#6"}']]);
+  const upTo = (...lines: string[]): Partial<TakeoverEvidence> => ({
+    batches,
+    results,
+    runs: [...clean.runs, ...ledger(`${lines.join('\n')}\n`)],
+  });
+  const grandchild = ['50 begin 6 1 b:0/0/0', '51 end 6 ok'];
+  const parents = ['42 begin 4 1 b:0', '43 end 4 ok', '44 begin 5 1 b:0/0', '45 end 5 ok'];
+  expect(kinds(upTo(...parents, ...grandchild))).toEqual([]);
+  expect(kinds(upTo(...parents.slice(0, 2), ...grandchild))).toEqual(['wrong result']);
+  expect(kinds(upTo(...parents.slice(0, 3), '45 end 5 failed', ...grandchild))).toEqual(['wrong result']);
 });
 
 test('repeats are runs beyond the attempts that a task takes, for each copy of it', () => {
