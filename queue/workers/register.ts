@@ -25,13 +25,13 @@ export async function register(
   return Number(epoch) || undefined;
 }
 
-/** Sets fields of a worker's hash. Does nothing when the epoch is over. */
+/** Sets fields of a worker's hash, and notes the server that it is connected to. Does nothing when the epoch is over. */
 export async function note(
   redis: Redis,
   keys: QueueKeys,
   worker: string,
   epoch: number,
-  fields: Readonly<Record<string, string | number>>,
+  fields: Readonly<Record<string, string | number>> = {},
 ): Promise<void> {
   await script(redis, 'note')(keys.worker(worker), epoch, ...Object.entries(fields).flat());
 }

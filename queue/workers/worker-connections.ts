@@ -69,7 +69,7 @@ export interface WorkerRecord {
   readonly started: number;
   /**
    * Whether a connection of it exists; `undefined` if that is unknown. Where it has none, that means nothing unless it once had one to this
-   * server: of one that has taken over, or was restarted, it may not have heard yet.
+   * server: of one that has taken over, or was restarted, it may not have heard yet. Nor on a replica: it may know the one that took over.
    */
   readonly connected: boolean | undefined;
   /** The remote address of one of its connections, as seen by Redis. */
@@ -90,14 +90,14 @@ export async function readWorkerRecords(
       return readCut(redis, keys.worker(worker), { bytes: LONGEST, values: 4 }, 'HMGET', ...fields);
     }),
   );
-  const [addresses, run] = await Promise.all([connectedAddresses(redis), runOf(redis)]);
+  const [addresses, { run, isReplica }] = await Promise.all([connectedAddresses(redis), identityOf(redis)]);
   return hashes.map((fields): WorkerRecord => {
     const [epoch, client, started, server] = asList(fields, 'the hash of a worker', 4).map((field) =>
       field === null ? '' : asText(field, 'a field of a worker', LONGEST),
     );
     const address = client ? addresses?.get(client) : undefined;
     // workers of earlier versions do not note the server
-    const isKnownHere = !server || run === '' || server === run;
+    const isKnownHere = !isReplica && (!server || run === '' || server === run);
     return {
       epoch: Number(epoch) || undefined,
       started: Number(started),
@@ -107,13 +107,21 @@ export async function readWorkerRecords(
   });
 }
 
-/** Names this run of the server: another one, and the same after a restart, has another name. Empty if it is not told. */
+/** Names this run of a server: another one, and the same after a restart, has another name. Empty if it is not told. */
 export async function runOf(redis: Redis): Promise<string> {
-  const text = await redis.info('server').catch((error: unknown) => {
+  return (await identityOf(redis)).run;
+}
+
+/**
+ * Of the server that answers. A primary that was replaced, which may answer as a replica, does not know who has connected to its successor
+ * since; what it is told to write goes to that.
+ */
+async function identityOf(redis: Redis): Promise<{ readonly run: string; readonly isReplica: boolean }> {
+  const text = await redis.info('default').catch((error: unknown) => {
     if (isReply(error)) return '';
     throw error;
   });
-  return /^run_id:(\w{1,64})\r?$/m.exec(text)?.[1] ?? '';
+  return { run: /^run_id:(\w{1,64})\r?$/m.exec(text)?.[1] ?? '', isReplica: /^role:slave\r?$/m.test(text) };
 }
 
 /**

@@ -7,6 +7,7 @@ import { openQueue, TaskExpired } from '../../queue/queue.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { partitionKeys } from '../../queue/partitions.ts';
 import { openLevels } from '../../queue/served-levels.ts';
+import { runOf } from '../../queue/workers/worker-connections.ts';
 import { createLeaseKeepers } from '../../worker/lease/lease.ts';
 import { startCluster, type RedisCluster } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
@@ -293,4 +294,29 @@ test('partitions at rest: a task in any list, and in one whose slot has moved me
   await cluster.moveSlot(moved.queue);
   await runs(moved);
   await allRest();
+});
+
+test('a worker that is busy notes in each partition which primary has it now', async () => {
+  const plain = freshKeys();
+  const lists = partitionKeys(plain.queue, plain.result, 3);
+  const finish = Promise.withResolvers<string>();
+  await using worker = startWorker(cluster, plain, { partitions: 3, handler: () => finish.promise });
+  await worker.ready();
+  const [first] = lists as [QueueKeys];
+  await (await cluster.clientOf(first.queue)).lpush(first.queue, 'long');
+  const isNoted = async (keys: QueueKeys): Promise<void> =>
+    await eventually(async () => {
+      const owner = await cluster.clientOf(keys.queue);
+      expect(await owner.hget(keys.worker(worker.id), 'server')).toBe(await runOf(owner));
+    });
+  await eventually(async () =>
+    expect(await (await cluster.clientOf(first.queue)).hlen(first.inflight(worker.id))).toBe(1),
+  );
+  for (const keys of lists) await isNoted(keys);
+  for (const keys of lists) {
+    await cluster.moveSlot(keys.queue);
+    await isNoted(keys);
+  }
+  finish.resolve('done');
+  expect(worker.epochs).toBe(1);
 });

@@ -2,8 +2,10 @@
 import { expect, test } from 'vitest';
 import { queueKeys } from '../../queue/keys.ts';
 import { readWorkerRecords, runOf } from '../../queue/workers/worker-connections.ts';
+import { NameTaken } from '../../worker/worker.ts';
 import { eventually } from '../support/eventually.ts';
-import { startRedis } from '../support/redis.ts';
+import { freePort } from '../support/ports.ts';
+import { calls, startRedis, type RedisServer } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';
 import { freshKeys, startHandWorker } from '../support/turns.ts';
 import { resultsOf, spawnWorker, startWorker } from '../support/workers.ts';
@@ -57,6 +59,109 @@ test('a server that has been restarted: who has not connected to it yet is not d
   proxy.stall();
   proxy.cut();
   await eventually(async () => expect(await connected()).toBe(false));
+});
+
+/** A primary and its replica, a proxy before the first, and a worker behind that, with a task that ends when the test wants it to. */
+async function startPair() {
+  const stack = new AsyncDisposableStack();
+  const args = ['--repl-diskless-sync-delay', '0'];
+  const first = stack.use(await startRedis({ args }));
+  const second = stack.use(
+    await startRedis({ args: [...args, '--replicaof', first.host, String(first.port)] }),
+  );
+  const proxy = stack.use(await startTcpProxy(first.port));
+  const keys = freshKeys();
+  const finish = Promise.withResolvers<string>();
+  const options = { id: 'twin', handler: () => finish.promise };
+  const worker = stack.use(
+    startWorker({ address: { url: `redis://127.0.0.1:${proxy.port}` } }, keys, options),
+  );
+  await worker.ready();
+  await first.client().lpush(keys.queue, 'long');
+  const replica = second.client();
+  await eventually(async () => expect(await replica.hlen(keys.inflight(worker.id))).toBe(1));
+  const connectedTo = async (server: RedisServer): Promise<unknown> =>
+    (await readWorkerRecords(server.client(), [{ keys, worker: worker.id }]))[0]?.connected;
+  const noted = (server: RedisServer): Promise<string | null> =>
+    server.client().hget(keys.worker(worker.id), 'server');
+  /** The second one is the primary, and the worker has gone over to it. */
+  const takeOver = async (): Promise<void> => {
+    await replica.replicaof('NO', 'ONE');
+    proxy.redirect(second.port);
+    proxy.cut();
+    await eventually(async () => expect(await noted(second)).toBe(await runOf(replica)));
+  };
+  const servers = { first, second, proxy };
+  return {
+    ...servers,
+    keys,
+    options,
+    worker,
+    finish,
+    connectedTo,
+    noted,
+    takeOver,
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+test('a busy worker, which never waits, notes to which server it has gone: back at the first one, it is not dead', async () => {
+  await using pair = await startPair();
+  const { first, second, proxy, keys, options, worker, finish } = pair;
+  await pair.takeOver();
+  const redis = first.client();
+  await redis.replicaof(second.host, second.port);
+  await eventually(async () => expect(await pair.noted(first)).toBe(await runOf(second.client())));
+  proxy.stall();
+  proxy.cut();
+  await second.kill();
+  await redis.replicaof('NO', 'ONE');
+  expect(await pair.connectedTo(first)).toBeUndefined();
+  const asked = await calls(redis, 'client(?:\\|list)?');
+
+  const other = startWorker(first, keys, options);
+  // it has looked who has the name
+  await eventually(async () => expect(await calls(redis, 'client(?:\\|list)?')).toBeGreaterThan(asked));
+  proxy.redirect(first.port);
+  proxy.cut();
+  proxy.resume();
+  await expect(Promise.race([other.ended, other.ready()])).rejects.toBeInstanceOf(NameTaken);
+  finish.resolve('done');
+  expect(await resultsOf(redis, keys.result, 1)).toEqual({ long: 'done' });
+  expect([worker.epochs, other.epochs]).toEqual([1, 0]);
+});
+
+test('a replica knows nobody to be dead: those who work are connected to its primary, which it may not have reached', async () => {
+  await using pair = await startPair();
+  const { first } = pair;
+  await pair.takeOver();
+  // as long as it does not reach it, it answers from what it had
+  await first.client().replicaof('127.0.0.1', await freePort());
+  expect(await pair.noted(first)).toBe(await runOf(first.client()));
+  expect(await pair.connectedTo(first)).toBeUndefined();
+  await first.client().replicaof('NO', 'ONE');
+  expect(await pair.connectedTo(first)).toBe(false);
+});
+
+test('where INFO is refused, a worker without a connection is dead', async () => {
+  await using server = await startRedis();
+  const admin = server.client();
+  await admin.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '&*', '+@all', '-info');
+  const keys = freshKeys();
+  const address = { ...server.address, username: 'app', password: 'secret' };
+  const connected = async (): Promise<unknown> =>
+    (await readWorkerRecords(admin, [{ keys, worker: 'w' }]))[0]?.connected;
+  await using proxy = await startTcpProxy(server.port);
+  const url = `redis://127.0.0.1:${proxy.port}`;
+  await using worker = startWorker({ address: { ...address, url } }, keys, { id: 'w', handler: String });
+  await admin.lpush(keys.queue, 'a');
+  expect(await resultsOf(admin, keys.result, 1)).toEqual({ a: 'a' });
+  expect([await connected(), await admin.hget(keys.worker(worker.id), 'server')]).toEqual([true, '']);
+  proxy.stall();
+  proxy.cut();
+  await eventually(async () => expect(await connected()).toBe(false));
+  proxy.cut();
+  proxy.resume();
 });
 
 test('a worker of many queues with long names is seen to live', async () => {

@@ -8,7 +8,6 @@ import type { QueueKeys } from '../../queue/keys.ts';
 import type { Durability } from '../../queue/connection/durability.ts';
 import { claimKey } from '../../queue/workers/claim.ts';
 import { note } from '../../queue/workers/register.ts';
-import { runOf } from '../../queue/workers/worker-connections.ts';
 import type { RedisOf } from '../../queue/location.ts';
 import { deliverReports } from '../../queue/workers/batch-reports.ts';
 import { sweep } from '../../queue/workers/sweep.ts';
@@ -135,8 +134,7 @@ export function createContext(epoch: number, options: EpochOptions): EpochContex
     // without a rest, the next one may begin after the next turn
     onEnd: () => rest && wakeup.wake(),
     // by this id the controller can end the wait; without it, it takes a second
-    onConnection: async (blocker) =>
-      note(redis, keys, worker, epoch, { blocker, server: await runOf(redis) }),
+    onConnection: (blocker) => note(redis, keys, worker, epoch, { blocker }),
   });
   const tasks = createTasks({
     run: {

@@ -3,6 +3,7 @@ import { closeRedis, within } from '../../queue/connection/connection.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { reap } from '../../queue/workers/reap.ts';
+import { note } from '../../queue/workers/register.ts';
 import { readExitReason } from '../../queue/workers/exit-reason.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
@@ -15,6 +16,7 @@ import type { WorkerOptions } from './options.ts';
 import type { ConnectionAttempts } from './registration/connection-errors.ts';
 import type { WorkerConnections } from './registration/connections.ts';
 import { createRegistration } from './registration/registration.ts';
+import { createServerNote } from './registration/server-note.ts';
 import { holdPlace } from './slots/placeholder.ts';
 import type { WorkerSlots } from './slots/slots.ts';
 
@@ -73,7 +75,7 @@ export async function runQueue(
   const own = { redis, ...spare, blocker, keys, worker: id, slots, rank, leaseMs, restAfterMs, keeper };
   // what it held is in its queue again, and goes first there
   const onFenced = (): void => void (leavePlace = holdPlace(slots, keys, rank, FIRST_TURN_TIMEOUT_MS));
-  const epochOptions = { ...own, run, durability, log, metrics, health, stopping, hurry, onTurn, onFenced };
+  const epochOptions = { ...own, run, durability, log, metrics, health, stopping, hurry, onFenced };
   let last: number | undefined;
   try {
     while (!stopping.aborted) {
@@ -84,7 +86,12 @@ export async function runQueue(
       health?.turned(queue, 0);
       options.ownSlots?.registered({ redis, keys, epoch });
       options.onReady();
-      const epochEnd = runEpoch(epoch, epochOptions);
+      const noteServer = createServerNote(redis, () => note(redis, keys, id, epoch));
+      const turned = (): void => {
+        noteServer();
+        onTurn();
+      };
+      const epochEnd = runEpoch(epoch, { ...epochOptions, onTurn: turned });
       leavePlace();
       if ((await epochEnd) === 'left') return;
       metrics.fenced();

@@ -20,7 +20,6 @@ import {
   isRenewed,
   readHolder,
   readWorkerRecords,
-  runOf,
   type Holder,
   type WorkerRecord,
 } from '../../../queue/workers/worker-connections.ts';
@@ -80,7 +79,6 @@ export function createRegistration(options: RegistrationOptions): Registration {
   const name: Name = { redis, keys, worker: id, mark };
   const stopped = stoppedBy(stopping);
   let clientName = '';
-  let server = '';
 
   /** One attempt: resolves to the epoch, or to `undefined` while the name is not free. */
   async function attempt(holder: Holder, first: boolean): Promise<number | undefined> {
@@ -91,7 +89,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
         'an earlier process of this worker held tasks; they are back in the queue',
       );
     if (!free) return undefined;
-    const about = { ...descriptionOf(worker), ...options.slotFields(), client: clientName, mark, server };
+    const about = { ...descriptionOf(worker), ...options.slotFields(), client: clientName, mark };
     // sent together; the first one removes the empty hash of an earlier epoch, if any
     const [, epoch] = await Promise.all([
       reap(redis, keys, id, 0, 'leave'),
@@ -114,7 +112,7 @@ export function createRegistration(options: RegistrationOptions): Registration {
         const read = await Promise.race([readName(name), stopped]);
         if (read === undefined) return undefined;
         const { holder } = read;
-        ({ clientName, server } = read);
+        ({ clientName } = read);
         if (!logged) await logLoss(lost, holder);
         logged = true;
         const trying = attempt(holder, lost === undefined);
@@ -167,15 +165,14 @@ async function readName({
   redis,
   keys,
   worker,
-}: Name): Promise<{ readonly holder: Holder; readonly clientName: string; readonly server: string }> {
-  const [clientName, holder, server] = await Promise.all([
+}: Name): Promise<{ readonly holder: Holder; readonly clientName: string }> {
+  const [clientName, holder] = await Promise.all([
     redis.client('GETNAME').catch(() => null),
     readHolder(redis, keys, worker),
-    runOf(redis),
     // at a node of a Redis Cluster this fails unless it has both keys, without which no turn can succeed
     redis.exists(keys.queue, keys.result),
   ]);
-  return { holder, clientName: clientName ?? '', server };
+  return { holder, clientName: clientName ?? '' };
 }
 
 async function readRecord({ redis, keys, worker }: Name): Promise<WorkerRecord> {
