@@ -47,15 +47,6 @@ local waiting, in_hand = redis.pcall('LLEN', QUEUE), redis.pcall('HLEN', INFLIGH
 if type(waiting) ~= 'number' or type(in_hand) ~= 'number' then return false end
 if type(redis.pcall('HLEN', RESULT)) ~= 'number' then return false end
 
--- Adds to a counter. One that is no number, or beyond 2^53, because something else wrote it, begins anew: an error here would lose the
--- reply. turn.lua, reap.lua and this have the same function.
-local function tally(key, field, by)
-  local sum = redis.pcall('HINCRBY', key, field, by)
-  if type(sum) ~= 'number' or math.abs(sum) > 2 ^ 53 then
-    redis.pcall('HSET', key, field, math.max(by, 0))
-  end
-end
-
 -- the first write: Redis allows it when memory is short, and with it the rest of the script
 local raw = redis.call('RPOP', WAKE)
 seq = seq + 1

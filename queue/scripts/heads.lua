@@ -20,12 +20,6 @@ local function shortened(header)
   return written and string.sub(at, 1, 16) .. ' ' .. line or header
 end
 
--- as in move.lua
-local function entry_digest(entry)
-  if #entry > 4096 then entry = #entry .. string.sub(entry, 1, 1024) .. string.sub(entry, -1024) end
-  return redis.sha1hex(entry)
-end
-
 local heads, copied = {}, 0
 for i = 0, tonumber(ARGV[1]) - 1 do
   local entry = redis.call('LINDEX', KEYS[1], i)

@@ -7,10 +7,15 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
 const BATCHES = ['batch/numbered', 'batch/batches'];
+const LEASES = ['shared/lease-time', 'shared/lease-over'];
 
 /** The files of a script that stands in several: they are joined in this order, and see the locals of those before them. */
 const PARTS = {
   turn: [
+    'shared/tally',
+    'shared/pasts',
+    'shared/fingerprint',
+    'shared/lease-time',
     'turn/turn',
     ...BATCHES,
     'unique/unique',
@@ -22,16 +27,29 @@ const PARTS = {
     'turn/suspects',
     'turn/main',
   ],
-  reap: ['limits/slots', 'reap'],
+  adopt: ['shared/tally', 'adopt'],
+  register: ['shared/lease-time', 'register'],
+  renew: ['shared/lease-time', 'renew'],
+  rest: ['shared/lease-time', 'rest'],
+  overdue: [...LEASES, 'overdue'],
+  reap: ['shared/tally', 'shared/pasts', ...LEASES, 'limits/slots', 'reap'],
+  rejoin: ['shared/pasts', 'rejoin'],
+  store: ['shared/fingerprint', 'store'],
   sample: ['limits/slots', 'limits/survey', 'sample'],
   'limit-set': ['limits/slots', 'limits/set'],
   'limit-count': ['limits/slots', 'limits/count'],
-  'limit-return': ['limits/slots', 'limits/return'],
+  'limit-return': ['shared/pasts', 'limits/slots', 'limits/return'],
   'limit-show': ['limits/slots', 'limits/survey', 'limits/show'],
-  letter: [...BATCHES, 'unique/unique', 'dead/reprieve', 'letter'],
-  move: [...BATCHES, 'unique/unique', 'dead/reprieve', 'move'],
+  heads: ['shared/entry-digest', 'heads'],
+  letter: [...BATCHES, 'unique/unique', 'shared/pasts', 'dead/reprieve', 'letter'],
+  move: [...BATCHES, 'unique/unique', 'shared/pasts', 'dead/reprieve', 'shared/entry-digest', 'move'],
+  'move-out': ['shared/pasts', 'move-out'],
+  'move-in': ['shared/pasts', 'shared/in-parts', 'move-in'],
+  'move-back': ['shared/pasts', 'shared/in-parts', 'move-back'],
+  'move-keep': ['shared/fingerprint', 'move-keep'],
+  'move-drop': ['shared/fingerprint', 'move-drop'],
   claim: ['unique/unique', 'claim'],
-  sweep: [...BATCHES, 'sweep'],
+  sweep: ['shared/fingerprint', ...BATCHES, 'sweep'],
   'batch-add': [...BATCHES, 'batch/add'],
   'batch-cancel': [...BATCHES, 'batch/cancel'],
   'batch-tend': [...BATCHES, 'batch/tend'],

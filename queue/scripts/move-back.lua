@@ -6,6 +6,7 @@
 -- Returns  {0} if this process has no lease, or another batch is in hand; else {1, number of items that are back}
 -- After: tasks are at the end from which they were taken, in their order, each with its past. Nothing of the move is left here.
 local MOVE, MOVING, TARGET, HISTORY, PASTS = unpack(KEYS)
+local remember = pasts_of(HISTORY, PASTS).remember
 local process, batch = ARGV[1], ARGV[2]
 local holder, number, kind = unpack(redis.call('HMGET', MOVE, 'holder', 'number', 'kind'))
 if holder ~= process or (number or '') ~= batch then return {0} end
@@ -16,37 +17,6 @@ redis.call('HLEN', HISTORY)
 redis.call('HLEN', PASTS)
 -- Redis allows this when memory is short, and then the rest too
 redis.call('HDEL', MOVE, '')
-
--- a short and unique name for a task's bytes
-local function digest(raw)
-  if #raw <= 40 then return '=' .. raw end
-  return '#' .. redis.sha1hex(raw)
-end
-
--- Stores the past of a task; see turn/rare.lua, which has the same function.
-local HISTORY_BYTES = 128
-local function remember(raw, past)
-  local name = digest(raw)
-  local few = redis.call('HGET', HISTORY, name)
-  if not few or #few < HISTORY_BYTES then
-    redis.call('HSET', HISTORY, name, few and (few .. ',' .. past) or past)
-    return
-  end
-  local below, count, top = string.match(redis.call('HGET', PASTS, name) or '', '^(%d+):(%d+):(.*)$')
-  if top and top ~= past then
-    below = below + 1
-    redis.call('HSET', PASTS, below .. '|' .. name, count .. ':' .. top)
-    count = 0
-  end
-  redis.call('HSET', PASTS, name, (below or 0) .. ':' .. (count or 0) + 1 .. ':' .. past)
-end
-
--- one command for many values: Lua's stack does not hold all of them at once
-local function in_parts(command, key, values, first)
-  for from = first or 1, #values, 1000 do
-    redis.call(command, key, unpack(values, from, math.min(from + 999, #values)))
-  end
-end
 
 -- Counters that describe what waits here are set, not added up: what has begun since is newer.
 local LOCAL = { asideSince = true, asideAlone = true, marks = true }

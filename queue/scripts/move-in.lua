@@ -8,6 +8,7 @@
 -- Tasks of the backlog are older than what clients have pushed here meanwhile: they go between that and what was moved before,
 -- unless more than a thousand tasks, or 1 MiB, were pushed here. Then, and if they are no backlog, they arrive like any push.
 local ARRIVALS, QUEUE, DELAYED, DEAD, STATS, HISTORY, PASTS = unpack(KEYS)
+local pasts = pasts_of(HISTORY, PASTS)
 local id, number, kind, backlog = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 local last = tonumber(redis.call('HGET', ARRIVALS, id))
 if not last then return -1 end
@@ -19,37 +20,6 @@ redis.call('ZCARD', DELAYED)
 redis.call('HLEN', STATS)
 redis.call('HLEN', HISTORY)
 redis.call('HLEN', PASTS)
-
--- a short and unique name for a task's bytes
-local function digest(raw)
-  if #raw <= 40 then return '=' .. raw end
-  return '#' .. redis.sha1hex(raw)
-end
-
--- Stores the past of a task; see turn/rare.lua, which has the same function.
-local HISTORY_BYTES = 128
-local function remember(raw, past)
-  local name = digest(raw)
-  local few = redis.call('HGET', HISTORY, name)
-  if not few or #few < HISTORY_BYTES then
-    redis.call('HSET', HISTORY, name, few and (few .. ',' .. past) or past)
-    return
-  end
-  local below, count, top = string.match(redis.call('HGET', PASTS, name) or '', '^(%d+):(%d+):(.*)$')
-  if top and top ~= past then
-    below = below + 1
-    redis.call('HSET', PASTS, below .. '|' .. name, count .. ':' .. top)
-    count = 0
-  end
-  redis.call('HSET', PASTS, name, (below or 0) .. ':' .. (count or 0) + 1 .. ':' .. past)
-end
-
--- one command for many values: Lua's stack does not hold all of them at once
-local function in_parts(command, key, values, first)
-  for from = first or 1, #values, 1000 do
-    redis.call(command, key, unpack(values, from, math.min(from + 999, #values)))
-  end
-end
 
 local NEWEST = 'newest:' .. id
 local MOST_NEWER, MOST_BYTES = 1000, 1024 * 1024
@@ -89,10 +59,10 @@ else
   local tasks = {}
   for i = 6, #ARGV do
     local past, at = string.match(ARGV[i], '^([^|]*)|()')
-    local sound = past and string.find(past .. ':', '^%d+:%d+:')
+    past = pasts.sound(past)
     -- what something else put among the suspects is a task as it is
-    local raw = string.sub(ARGV[i], (sound or kind == 'queue') and at or 1)
-    if sound then remember(raw, past) end
+    local raw = string.sub(ARGV[i], (past or kind == 'queue') and at or 1)
+    if past then pasts.remember(raw, past) end
     tasks[#tasks + 1] = raw
   end
   local newer = backlog and tasks_pushed_here() or 0

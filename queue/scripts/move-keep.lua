@@ -4,11 +4,6 @@
 -- ARGV  1 'r' for results, 'e' for errors  2 … id, value, ms left or -1
 -- Returns  the number stored
 -- Storing them again changes nothing.
-local function fingerprint(value)
-  if #value > 4096 then value = #value .. string.sub(value, 1, 64) .. string.sub(value, -64) end
-  return string.sub(redis.sha1hex(value), 1, 16)
-end
-
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local stored = 0

@@ -12,6 +12,7 @@
 -- the time in microseconds, and above all that the destination has seen, so that a server that went back in time, whatever its clock
 -- says now, gives no number twice.
 local MOVE, MOVING, SOURCE, HISTORY, PASTS = unpack(KEYS)
+local recall = pasts_of(HISTORY, PASTS).recall
 local call = redis.call
 local process, lease, arrived, kind, count, room = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local seen = tonumber(ARGV[7])
@@ -34,39 +35,6 @@ elseif number then
   return {1, number, of, now, left, call('LRANGE', MOVING, 0, -1)}
 end
 if left == 0 or count == 0 then return {1, '', kind, now, left, {}} end
-
--- a short and unique name for a task's bytes
-local function digest(raw)
-  if #raw <= 40 then return '=' .. raw end
-  return '#' .. redis.sha1hex(raw)
-end
-
--- what something else wrote in place of a past counts as none
-local function sound(past) return past and string.find(past .. ':', '^%d+:%d+:') and past or nil end
-
--- the past that a task of these bytes has, which is then its own and no longer kept for others; nil when it has none
-local function recall(raw)
-  local name = digest(raw)
-  local below, count, past = string.match(call('HGET', PASTS, name) or '', '^(%d+):(%d+):(.*)$')
-  if past then
-    if count ~= '1' then
-      call('HSET', PASTS, name, below .. ':' .. count - 1 .. ':' .. past)
-    elseif below == '0' then
-      call('HDEL', PASTS, name)
-    else
-      local field = below .. '|' .. name
-      local under = call('HGET', PASTS, field)
-      call('HDEL', PASTS, field)
-      if under then call('HSET', PASTS, name, below - 1 .. ':' .. under) else call('HDEL', PASTS, name) end
-    end
-    return sound(past)
-  end
-  local few = call('HGET', HISTORY, name)
-  if not few then return nil end
-  local rest, last = string.match(few, '^(.*),([^,]*)$')
-  if rest then call('HSET', HISTORY, name, rest) else call('HDEL', HISTORY, name) end
-  return sound(last or few)
-end
 
 local items, taken, largest = {}, 0, 1
 local function collect(item)

@@ -8,12 +8,6 @@
 -- After: as letter.lua, for each. Entries that are no dead letters of ours are left.
 local MOST_BYTES = 32 * 1024 * 1024
 
--- as in heads.lua
-local function entry_digest(entry)
-  if #entry > 4096 then entry = #entry .. string.sub(entry, 1, 1024) .. string.sub(entry, -1024) end
-  return redis.sha1hex(entry)
-end
-
 local requeue = ARGV[1] == 'requeue'
 if requeue then redis.call('LLEN', KEYS[1]) end -- fails here, before any write, if the queue key has another type
 local wanted

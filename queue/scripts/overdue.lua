@@ -7,28 +7,6 @@
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- Queue time, ms: leases are measured by it. It advances while Redis accepts writes of this queue, whatever steps the server's
--- clock makes; while Redis is away or refuses writes it advances by `most` at most, within which a healthy worker makes a
--- turn. turn/rare.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
-local function queue_time(key, now)
-  local at, ms, lease = unpack(redis.call('HMGET', key, 'at', 'ms', 'lease'))
-  at, ms, lease = tonumber(at), tonumber(ms), tonumber(lease)
-  local most = lease and lease > 0 and math.min(2000, lease / 3) or 2000
-  -- one that was lost, or is no number, begins anew at the server's time: no lease of before ends later than that
-  if not (at and at == at and ms and ms >= 0 and ms < 2 ^ 53) then at, ms = now, now end
-  local passed = now - at
-  -- written only a few times per lease
-  local fresh = math.abs(passed) >= most / 8 or passed == 0
-  return fresh and ms + math.max(0, math.min(passed, most)) or ms, fresh
-end
-
--- Whether a lease has expired: by queue time, or for workers of earlier versions by the server's clock. An operator may end a
--- lease with a deadline of 0 or 1. reap.lua and overdue.lua have the same function.
-local function is_over(deadline, till, now, ms)
-  if till and deadline > 1 then return till <= ms end
-  return deadline <= now
-end
-
 -- without workers there are no leases; the next worker starts a new clock
 if redis.call('EXISTS', KEYS[1]) == 0 then
   if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('DEL', KEYS[2]) end

@@ -19,31 +19,10 @@ local ROOM = 2 * 1024 * 1024
 -- added to the size of each task, bytes
 local OVERHEAD = 4096
 local HISTORY, PASTS = KEYS[8], KEYS[12]
+local remember = pasts_of(HISTORY, PASTS).remember
 local SILENCES = 20
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-
--- Queue time, ms: leases are measured by it. It advances while Redis accepts writes of this queue, whatever steps the server's
--- clock makes; while Redis is away or refuses writes it advances by `most` at most, within which a healthy worker makes a
--- turn. turn/rare.lua, renew.lua, register.lua, reap.lua and overdue.lua have the same function.
-local function queue_time(key, now)
-  local at, ms, lease = unpack(redis.call('HMGET', key, 'at', 'ms', 'lease'))
-  at, ms, lease = tonumber(at), tonumber(ms), tonumber(lease)
-  local most = lease and lease > 0 and math.min(2000, lease / 3) or 2000
-  -- one that was lost, or is no number, begins anew at the server's time: no lease of before ends later than that
-  if not (at and at == at and ms and ms >= 0 and ms < 2 ^ 53) then at, ms = now, now end
-  local passed = now - at
-  -- written only a few times per lease
-  local fresh = math.abs(passed) >= most / 8 or passed == 0
-  return fresh and ms + math.max(0, math.min(passed, most)) or ms, fresh
-end
-
--- Whether a lease has expired: by queue time, or for workers of earlier versions by the server's clock. An operator may end a
--- lease with a deadline of 0 or 1. reap.lua and overdue.lua have the same function.
-local function is_over(deadline, till, now, ms)
-  if till and deadline > 1 then return till <= ms end
-  return deadline <= now
-end
 
 local epoch, till = unpack(redis.call('HMGET', KEYS[3], 'epoch', 'till'))
 local deadline = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]))
@@ -60,42 +39,6 @@ end
 redis.call('LLEN', KEYS[1])
 redis.call('HLEN', HISTORY)
 redis.call('HLEN', PASTS)
-
--- Adds to a counter. One that is no number, or beyond 2^53, because something else wrote it, begins anew: an error here, at the end
--- of a turn, would stop all that follow. turn.lua and reap.lua have the same function.
-local function tally(key, field, by)
-  local sum = redis.pcall('HINCRBY', key, field, by)
-  if type(sum) ~= 'number' or math.abs(sum) > 2 ^ 53 then
-    redis.pcall('HSET', key, field, math.max(by, 0))
-  end
-end
-
--- a short and unique name for a task's bytes
-local function digest(raw)
-  if #raw <= 40 then return '=' .. raw end
-  return '#' .. redis.sha1hex(raw)
-end
-
--- Stores the past of a task that goes back to the list. Equal tasks share a name but have a past each: the first few are in one
--- text (history), which earlier versions read, too; all others in a stack of runs (pasts), so that each costs the same. The
--- field of the name holds the top run, `runs below:tasks:past`; the n-th below it is `tasks:past` under `n|name`.
--- turn/rare.lua, reap.lua and rejoin.lua have the same functions.
-local HISTORY_BYTES = 128
-local function remember(raw, past)
-  local name = digest(raw)
-  local few = redis.call('HGET', HISTORY, name)
-  if not few or #few < HISTORY_BYTES then
-    redis.call('HSET', HISTORY, name, few and (few .. ',' .. past) or past)
-    return
-  end
-  local below, count, top = string.match(redis.call('HGET', PASTS, name) or '', '^(%d+):(%d+):(.*)$')
-  if top and top ~= past then
-    below = below + 1
-    redis.call('HSET', PASTS, below .. '|' .. name, count .. ':' .. top)
-    count = 0
-  end
-  redis.call('HSET', PASTS, name, (below or 0) .. ':' .. (count or 0) + 1 .. ':' .. past)
-end
 
 -- a call that continues an earlier one uses its reason, number of tasks lost together, and lifetime of the grave
 local begun = redis.call('HMGET', KEYS[3], 'moving', 'company', 'ended', 'grave')

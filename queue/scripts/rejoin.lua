@@ -9,38 +9,12 @@ local ROOM = 2 * 1024 * 1024
 -- added to the size of each task, bytes
 local OVERHEAD = 4096
 local HISTORY, PASTS = KEYS[4], KEYS[5]
+local remember = pasts_of(HISTORY, PASTS).remember
 if redis.call('ZCARD', KEYS[2]) > 0 or redis.call('EXISTS', KEYS[3]) == 0 then return 0 end
 -- fails here, before any write, if a key has another type
 redis.call('LLEN', KEYS[1])
 redis.call('HLEN', HISTORY)
 redis.call('HLEN', PASTS)
-
--- a short and unique name for a task's bytes
-local function digest(raw)
-  if #raw <= 40 then return '=' .. raw end
-  return '#' .. redis.sha1hex(raw)
-end
-
--- Stores the past of a task that goes back to the list. Equal tasks share a name but have a past each: the first few are in one
--- text (history), which earlier versions read, too; all others in a stack of runs (pasts), so that each costs the same. The
--- field of the name holds the top run, `runs below:tasks:past`; the n-th below it is `tasks:past` under `n|name`.
--- turn/rare.lua, reap.lua and rejoin.lua have the same functions.
-local HISTORY_BYTES = 128
-local function remember(raw, past)
-  local name = digest(raw)
-  local few = redis.call('HGET', HISTORY, name)
-  if not few or #few < HISTORY_BYTES then
-    redis.call('HSET', HISTORY, name, few and (few .. ',' .. past) or past)
-    return
-  end
-  local below, count, top = string.match(redis.call('HGET', PASTS, name) or '', '^(%d+):(%d+):(.*)$')
-  if top and top ~= past then
-    below = below + 1
-    redis.call('HSET', PASTS, below .. '|' .. name, count .. ':' .. top)
-    count = 0
-  end
-  redis.call('HSET', PASTS, name, (below or 0) .. ':' .. (count or 0) + 1 .. ':' .. past)
-end
 
 local room, count = ROOM, 0
 while room > 0 do

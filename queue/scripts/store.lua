@@ -12,12 +12,6 @@ for from = 2, #ARGV, 2000 do
 end
 if not ttl then return count end
 
--- as in turn.lua
-local function fingerprint(value)
-  if #value > 4096 then value = #value .. string.sub(value, 1, 64) .. string.sub(value, -64) end
-  return string.sub(redis.sha1hex(value), 1, 16)
-end
-
 local ids = {}
 for i = 2, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
 local swept = false

@@ -15,12 +15,6 @@ local unmarked = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'LIMIT', 0, m
 if #unmarked > 0 then redis.call('ZREM', KEYS[4], unpack(unmarked)) end
 local marks_left = #unmarked == most
 
--- as in turn.lua
-local function fingerprint(value)
-  if #value > 4096 then value = #value .. string.sub(value, 1, 64) .. string.sub(value, -64) end
-  return string.sub(redis.sha1hex(value), 1, 16)
-end
-
 local removed, bytes = 0, 0
 
 -- drops dead letters up to a time, each with its error unless a later one has replaced it. Returns whether all were dropped

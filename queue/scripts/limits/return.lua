@@ -5,38 +5,12 @@
 -- Returns  how many were
 -- After the last one, nothing is left of limits that were removed.
 local HISTORY, PASTS = KEYS[3], KEYS[4]
+local remember = pasts_of(HISTORY, PASTS).remember
 local call = redis.call
 local slots = slots_of(ARGV[1])
 call('LLEN', KEYS[1]) -- fails here, before any write, if a key has another type
 call('HLEN', HISTORY)
 call('HLEN', PASTS)
-
--- a short and unique name for a task's bytes
-local function digest(raw)
-  if #raw <= 40 then return '=' .. raw end
-  return '#' .. redis.sha1hex(raw)
-end
-
--- Stores the past of a task that goes back to the list. Equal tasks share a name but have a past each: the first few are in one
--- text (history), which earlier versions read, too; all others in a stack of runs (pasts), so that each costs the same. The
--- field of the name holds the top run, `runs below:tasks:past`; the n-th below it is `tasks:past` under `n|name`.
--- turn/rare.lua, reap.lua and rejoin.lua have the same functions.
-local HISTORY_BYTES = 128
-local function remember(raw, past)
-  local name = digest(raw)
-  local few = redis.call('HGET', HISTORY, name)
-  if not few or #few < HISTORY_BYTES then
-    redis.call('HSET', HISTORY, name, few and (few .. ',' .. past) or past)
-    return
-  end
-  local below, count, top = string.match(redis.call('HGET', PASTS, name) or '', '^(%d+):(%d+):(.*)$')
-  if top and top ~= past then
-    below = below + 1
-    redis.call('HSET', PASTS, below .. '|' .. name, count .. ':' .. top)
-    count = 0
-  end
-  redis.call('HSET', PASTS, name, (below or 0) .. ':' .. (count or 0) + 1 .. ':' .. past)
-end
 
 local most, moved = tonumber(ARGV[2]), 0
 while moved < most do

@@ -9,53 +9,8 @@ end
 local function rare()
   if s.rare then return s.rare end
 
-  -- a short and unique name for a task's bytes
-  local function digest(raw)
-    if #raw <= 40 then return '=' .. raw end
-    return '#' .. redis.sha1hex(raw)
-  end
-
-  -- Stores the past of a task that goes back to the list. Equal tasks share a name but have a past each: the first few are in one
-  -- text (history), which earlier versions read, too; all others in a stack of runs (pasts), so that each costs the same. The
-  -- field of the name holds the top run, `runs below:tasks:past`; the n-th below it is `tasks:past` under `n|name`.
-  -- reap.lua and rejoin.lua have the same functions.
-  local HISTORY_BYTES = 128
-  local function remember(raw, past)
-    local name = digest(raw)
-    local few = redis.call('HGET', HISTORY, name)
-    if not few or #few < HISTORY_BYTES then
-      redis.call('HSET', HISTORY, name, few and (few .. ',' .. past) or past)
-      return
-    end
-    local below, count, top = string.match(redis.call('HGET', PASTS, name) or '', '^(%d+):(%d+):(.*)$')
-    if top and top ~= past then
-      below = below + 1
-      redis.call('HSET', PASTS, below .. '|' .. name, count .. ':' .. top)
-      count = 0
-    end
-    redis.call('HSET', PASTS, name, (below or 0) .. ':' .. (count or 0) + 1 .. ':' .. past)
-  end
-
-  -- tells a value from a later one under the same id: see sweep.lua, which has the same function
-  local function fingerprint(value)
-    if #value > 4096 then value = #value .. string.sub(value, 1, 64) .. string.sub(value, -64) end
-    return string.sub(redis.sha1hex(value), 1, 16)
-  end
-
-  -- Queue time, ms: leases are measured by it. It advances while Redis accepts writes of this queue, whatever steps the server's
-  -- clock makes; while Redis is away or refuses writes it advances by `most` at most, within which a healthy worker makes a
-  -- turn. renew.lua, register.lua, reap.lua and overdue.lua have the same function.
-  local function queue_time(key, now)
-    local at, ms, lease = unpack(redis.call('HMGET', key, 'at', 'ms', 'lease'))
-    at, ms, lease = tonumber(at), tonumber(ms), tonumber(lease)
-    local most = lease and lease > 0 and math.min(2000, lease / 3) or 2000
-    -- one that was lost, or is no number, begins anew at the server's time: no lease of before ends later than that
-    if not (at and at == at and ms and ms >= 0 and ms < 2 ^ 53) then at, ms = now, now end
-    local passed = now - at
-    -- written some times a lease only
-    local fresh = math.abs(passed) >= most / 8 or passed == 0
-    return fresh and ms + math.max(0, math.min(passed, most)) or ms, fresh
-  end
+  local pasts = pasts_of(HISTORY, PASTS)
+  local remember = pasts.remember
 
   -- Renews the lease. Returns when it ends by queue time.
   local function renew()
@@ -245,8 +200,7 @@ local function rare()
   end
 
   s.rare = {
-    digest = digest,
-    remember = remember,
+    pasts = pasts,
     renew = renew,
     refuse = refuse,
     expire_results = expire_results,

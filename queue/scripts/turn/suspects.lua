@@ -7,7 +7,8 @@
 --
 -- Takes tasks, `woken` first, where some may have a past. Returns them and the past of each that has one, by index.
 local function take_wary(woken)
-  local digest, remember = rare().digest, rare().remember
+  local pasts = rare().pasts
+  local remember, recall, sound = pasts.remember, pasts.recall, pasts.sound
   local holding = call('HLEN', INFLIGHT)
   -- of a queue with limits: only what may begin now is given out
   local L = s.limited and limits()
@@ -17,33 +18,6 @@ local function take_wary(woken)
   -- a worker empties itself for as long as suspects have waited, and for so long anyway, ms
   local patience = 5000
   if holding == 0 then s.alone = false end
-
-  -- what something else wrote in place of a past counts as none
-  local function sound(past) return past and string.find(past .. ':', '^%d+:%d+:') and past or nil end
-
-  -- the past that a task of these bytes has, which is then its own and no longer kept for others; nil when it has none
-  local function recall(raw)
-    local name = digest(raw)
-    local below, count, past = string.match(call('HGET', PASTS, name) or '', '^(%d+):(%d+):(.*)$')
-    if past then
-      if count ~= '1' then
-        call('HSET', PASTS, name, below .. ':' .. count - 1 .. ':' .. past)
-      elseif below == '0' then
-        call('HDEL', PASTS, name)
-      else
-        local field = below .. '|' .. name
-        local under = call('HGET', PASTS, field)
-        call('HDEL', PASTS, field)
-        if under then call('HSET', PASTS, name, below - 1 .. ':' .. under) else call('HDEL', PASTS, name) end
-      end
-      return sound(past)
-    end
-    local few = call('HGET', HISTORY, name)
-    if not few then return nil end
-    local rest, last = string.match(few, '^(.*),([^,]*)$')
-    if rest then call('HSET', HISTORY, name, rest) else call('HDEL', HISTORY, name) end
-    return sound(last or few)
-  end
 
   local function suspect(past) return past and not string.find(past, '^%d+:0') end
 

@@ -1,6 +1,7 @@
 -- One turn of a worker: settle what finished, take what comes next, renew the lease. All or nothing, in one round trip.
--- The script is this file, ../batch/numbered.lua, ../batch/batches.lua, ../unique/unique.lua, ../limits/slots.lua, limits.lua, checks.lua,
--- parts.lua, rare.lua, suspects.lua and main.lua, joined in this order (lua.ts): read main.lua from its end, which is the turn in its order, and the others where it calls them.
+-- The script is this file behind those of ../shared that it needs, and before ../batch/numbered.lua, ../batch/batches.lua, ../unique/unique.lua,
+-- ../limits/slots.lua, limits.lua, checks.lua, parts.lua, rare.lua, suspects.lua and main.lua, joined in this order (lua.ts): read main.lua from its
+-- end, which is the turn in its order, and the others where it calls them.
 --
 -- KEYS  1 queue  2 result  3 workers  4 worker  5 inflight  6 carried  7 wake  8 delayed  9 dead  10 errors
 --       11 stats  12 history  13 load  14 paused  15 cancelled  16 expiry
@@ -110,15 +111,6 @@ end
 -- an id, a value or a header: itself, or the argument that holds it
 local function bytes(value)
   return type(value) == 'number' and ARGV[value] or value
-end
-
--- Adds to a counter. One that is no number, or beyond 2^53, because something else wrote it, begins anew: an error here, at the end
--- of a turn, would stop all that follow. turn.lua and reap.lua have the same function.
-local function tally(key, field, by)
-  local sum = redis.pcall('HINCRBY', key, field, by)
-  if type(sum) ~= 'number' or math.abs(sum) > 2 ^ 53 then
-    redis.pcall('HSET', key, field, math.max(by, 0))
-  end
 end
 
 -- a sum that was read back, 0 where it is none
