@@ -55,11 +55,11 @@ export interface QueueKeys {
   readonly shares: string;
   /** HASH: batch, or share of one, of which another partition is to be told → number of the report. See workers/batch-reports.ts. */
   readonly batchReports: string;
-  /** HASH: the move of this queue to another place, while there is one: who makes it, and the batch in hand. See move-hold.lua. */
+  /** HASH: the move of this queue to another place, while there is one: who makes it, and the batch in hand. See move/hold.lua. */
   readonly move: string;
-  /** LIST: the batch in hand of that move, which is neither in its old place nor known to be in its new one. See move-out.lua. */
+  /** LIST: the batch in hand of that move, which is neither in its old place nor known to be in its new one. See move/out.lua. */
   readonly moving: string;
-  /** HASH: moves of other queues to this one: id of the move → number of its last batch here; and its newest task. See move-in.lua. */
+  /** HASH: moves of other queues to this one: id of the move → number of its last batch here; and its newest task. See move/in.lua. */
   readonly arrivals: string;
   /** STRING: the task that has a unique key, as JSON; for a day, a week or as long as it asks for. See unique.lua. */
   unique(key: string): string;

@@ -1,6 +1,6 @@
 /**
  * `millrace drain`: workers take no more tasks, hand back those that they have not started and finish the others; the command waits
- * until they have. This request is separate from the controller's own: see queue/scripts/drain.lua.
+ * until they have. This request is separate from the controller's own: see queue/scripts/workers/drain.lua.
  */
 import type { RedisOf } from '../../queue/location.ts';
 import { HOLDER_PREFIX } from '../../queue/outcomes/held-task.ts';

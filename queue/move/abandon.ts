@@ -146,7 +146,7 @@ async function lastArrivals(
   }
 }
 
-/** From 1, as move-back.lua counts them. */
+/** From 1, as move/back.lua counts them. */
 function positionsOfArrived(batch: Batch, lasts: readonly number[]): number[] {
   const has = lasts.map((last) => Number(batch.number) <= last);
   const width = ITEMS[batch.kind];

@@ -1,4 +1,4 @@
-/** A batch of a queue that is moved (move-out.lua), and which partition of the destination gets what of it. Pure. */
+/** A batch of a queue that is moved (move/out.lua), and which partition of the destination gets what of it. Pure. */
 import { readLetter } from '../dead-letter-format.ts';
 import { partitionOf } from '../partitions.ts';
 import { taskId } from '../task.ts';
@@ -11,7 +11,7 @@ export interface Batch {
   /** Increases with each batch of a move. */
   readonly number: string;
   readonly kind: Kind;
-  /** As move-out.lua describes them. */
+  /** As move/out.lua describes them. */
   readonly items: readonly Buffer[];
 }
 
@@ -59,7 +59,7 @@ export function tasksOf({ kind, items }: Batch): Buffer[] {
   return items.map(taskOf);
 }
 
-/** The bytes of a task after its past, as move-in.lua reads them. */
+/** The bytes of a task after its past, as move/in.lua reads them. */
 function taskOf(item: Buffer): Buffer {
   return item.subarray(item.indexOf(BAR) + 1);
 }

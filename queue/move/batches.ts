@@ -1,7 +1,7 @@
 /**
  * Moves tasks, delayed ones, dead letters and counters: batch after batch out of the old place into a hand there, into the new place,
  * and out of the hand. A process may end between any two of these: the next one finds the batch in the hand and sends it again, and
- * the new place knows the numbers that it has (move-out.lua, move-in.lua).
+ * the new place knows the numbers that it has (move/out.lua, move/in.lua).
  */
 import type { QueueKeys } from '../keys.ts';
 import { script } from '../scripts/scripts.ts';

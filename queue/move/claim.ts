@@ -1,5 +1,5 @@
 /**
- * Who moves a queue: one process at a time (move-hold.lua). The record of a move is in the queue's old place, and a mark of it in
+ * Who moves a queue: one process at a time (move/hold.lua). The record of a move is in the queue's old place, and a mark of it in
  * each new one (`arrivals`), so that a process that goes on with it later goes on to the same place, whatever it is called by then.
  */
 import { randomUUID } from 'node:crypto';
@@ -97,7 +97,7 @@ export async function markDestination(
   await hold(source, claimed, 'ready', names);
 }
 
-/** The field of a move that its destination accepts no more of: see move-close.lua. */
+/** The field of a move that its destination accepts no more of: see move/close.lua. */
 export const closedMark = (id: string): string => `closed:${id}`;
 
 /** The names in a record, shortened. */

@@ -1,5 +1,5 @@
 /**
- * The keys of unique tasks (unique.lua) go where their tasks go: in the new place with the batch that has the task (move-in.lua), and
+ * The keys of unique tasks (unique.lua) go where their tasks go: in the new place with the batch that has the task (move/in.lua), and
  * gone from the old one after that. One that stayed would keep clients of the old place from pushing a task that has long ended in the new one.
  *
  * Partitions have no unique tasks, so there a key only ends. That of a task that has ended and is kept for its time stays.
@@ -40,7 +40,7 @@ export async function heldKeys(source: Side, keys: QueueKeys, batch: Batch): Pro
   return (await source.ask(Promise.all(found))).flat();
 }
 
-/** As move-in.lua reads them; empty where there are none. */
+/** As move/in.lua reads them; empty where there are none. */
 export function packKeys(held: readonly HeldKey[], aheadMs: number): string {
   if (held.length === 0) return '';
   return JSON.stringify(

@@ -9,7 +9,10 @@ import { basename, join } from 'node:path';
 const BATCHES = ['batch/numbered', 'batch/batches'];
 const LEASES = ['shared/lease-time', 'shared/lease-over'];
 
-/** The files of a script that stands in several: they are joined in this order, and see the locals of those before them. */
+/**
+ * The files of each script that is not one beside this file under its own name: they are joined in this order, and see the locals of those
+ * before them.
+ */
 const PARTS = {
   turn: [
     'shared/tally',
@@ -27,29 +30,30 @@ const PARTS = {
     'turn/suspects',
     'turn/main',
   ],
-  adopt: ['shared/tally', 'adopt'],
-  register: ['shared/lease-time', 'register'],
-  renew: ['shared/lease-time', 'renew'],
-  rest: ['shared/lease-time', 'rest'],
-  overdue: [...LEASES, 'overdue'],
-  reap: ['shared/tally', 'shared/pasts', ...LEASES, 'limits/slots', 'reap'],
-  rejoin: ['shared/pasts', 'rejoin'],
+  adopt: ['shared/tally', 'workers/adopt'],
+  register: ['shared/lease-time', 'workers/register'],
+  note: ['workers/note'],
+  renew: ['shared/lease-time', 'workers/renew'],
+  rest: ['shared/lease-time', 'workers/rest'],
+  claim: ['unique/unique', 'workers/claim'],
+  overdue: [...LEASES, 'workers/overdue'],
+  reap: ['shared/tally', 'shared/pasts', ...LEASES, 'limits/slots', 'workers/reap'],
+  rejoin: ['shared/pasts', 'workers/rejoin'],
+  drain: ['workers/drain'],
+  'list-workers': ['workers/list-workers'],
   store: ['shared/fingerprint', 'store'],
+  sweep: ['shared/fingerprint', ...BATCHES, 'sweep'],
   sample: ['limits/slots', 'limits/survey', 'sample'],
+  heads: ['shared/entry-digest', 'dead/heads'],
+  letter: [...BATCHES, 'unique/unique', 'shared/pasts', 'dead/reprieve', 'dead/letter'],
+  move: [...BATCHES, 'unique/unique', 'shared/pasts', 'dead/reprieve', 'shared/entry-digest', 'dead/move'],
+  ask: ['sources/ask'],
+  celery: ['sources/celery'],
+  'celery-ask': ['sources/celery-ask'],
   'limit-set': ['limits/slots', 'limits/set'],
   'limit-count': ['limits/slots', 'limits/count'],
   'limit-return': ['shared/pasts', 'limits/slots', 'limits/return'],
   'limit-show': ['limits/slots', 'limits/survey', 'limits/show'],
-  heads: ['shared/entry-digest', 'heads'],
-  letter: [...BATCHES, 'unique/unique', 'shared/pasts', 'dead/reprieve', 'letter'],
-  move: [...BATCHES, 'unique/unique', 'shared/pasts', 'dead/reprieve', 'shared/entry-digest', 'move'],
-  'move-out': ['shared/pasts', 'move-out'],
-  'move-in': ['shared/pasts', 'shared/in-parts', 'move-in'],
-  'move-back': ['shared/pasts', 'shared/in-parts', 'move-back'],
-  'move-keep': ['shared/fingerprint', 'move-keep'],
-  'move-drop': ['shared/fingerprint', 'move-drop'],
-  claim: ['unique/unique', 'claim'],
-  sweep: ['shared/fingerprint', ...BATCHES, 'sweep'],
   'batch-add': [...BATCHES, 'batch/add'],
   'batch-cancel': [...BATCHES, 'batch/cancel'],
   'batch-tend': [...BATCHES, 'batch/tend'],
@@ -57,6 +61,16 @@ const PARTS = {
   'batch-share': [...BATCHES, 'batch/share'],
   'batch-report': [...BATCHES, 'batch/report'],
   'batch-reported': ['batch/reported'],
+  'move-hold': ['move/hold'],
+  'move-out': ['shared/pasts', 'move/out'],
+  'move-in': ['shared/pasts', 'shared/in-parts', 'move/in'],
+  'move-rest': ['move/rest'],
+  'move-page': ['move/page'],
+  'move-keep': ['shared/fingerprint', 'move/keep'],
+  'move-drop': ['shared/fingerprint', 'move/drop'],
+  'move-unlock': ['move/unlock'],
+  'move-close': ['move/close'],
+  'move-back': ['shared/pasts', 'shared/in-parts', 'move/back'],
 };
 
 const read = (...path: string[]): string => readFileSync(join(import.meta.dirname, ...path), 'utf8');

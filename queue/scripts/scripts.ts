@@ -97,8 +97,7 @@ function define(redis: Redis, name: ScriptName): ReturnType<typeof definedComman
   if (!marked.has(redis))
     throw new Error(`scripts were not defined on this connection: call defineScripts first`);
   const lua = sources[name];
-  if (lua === undefined)
-    throw new Error(`queue/scripts/${name}.lua is not part of this build: build it again`);
+  if (lua === undefined) throw new Error(`the script "${name}" is not part of this build: build it again`);
   const numberOfKeys = arity[name];
   redis.defineCommand(`millrace:${name}`, { ...(numberOfKeys && { numberOfKeys }), lua });
   return definedCommand(redis, `millrace:${name}`);

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { sources } from '../../queue/scripts/lua.ts';
 import { scriptsNamedIn } from '../../scripts/bundle-lua.ts';
 
 const folder = join(import.meta.dirname, '../../queue/scripts');
@@ -25,6 +26,12 @@ test('each function stands in one file', () => {
   expect(functions.size).toBeGreaterThan(50);
   const copied = [...functions].filter(([, copies]) => copies.length > 1);
   expect(copied.map(([name, copies]) => `${name}: ${copies.join()}`)).toEqual([]);
+});
+
+test('each file is a part of some script', () => {
+  const texts = Object.values(sources);
+  const idle = scripts.filter(({ text }) => !texts.some((source) => source.includes(text)));
+  expect(idle.map(({ name }) => name)).toEqual([]);
 });
 
 test('OVERHEAD is the same wherever it stands', () => {

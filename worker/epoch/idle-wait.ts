@@ -4,7 +4,7 @@
  * Waiting is one blocking move from the queue to the worker's wake list, on a connection of its own. It ends by
  * itself after BLOCK_MS and is begun again; a connection that does not answer by then is dead and is replaced.
  *
- * The script that takes what was moved (queue/scripts/adopt.lua) is sent with it. Redis runs that as soon as the move has ended, so
+ * The script that takes what was moved (queue/scripts/workers/adopt.lua) is sent with it. Redis runs that as soon as the move has ended, so
  * that the task can begin when the move's reply is here. Where the script leaves it alone, or its reply is lost, the next turn brings it.
  */
 import type { Redis } from 'ioredis';

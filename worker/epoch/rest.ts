@@ -2,7 +2,7 @@
  * A queue in partitions is many queues, each with turns and a blocked move: a worker without work would be busy with them. So it
  * rests in a partition in which nothing has happened for the length of a lease, while it holds nothing itself: it makes no turns there
  * and blocks no move, is told by the server when something happens (queue/changes.ts), and renews its lease, a longer one, now and
- * then (queue/scripts/rest.lua). Whatever happens, and whatever is not as expected, ends the rest: then turns go on as always.
+ * then (queue/scripts/workers/rest.lua). Whatever happens, and whatever is not as expected, ends the rest: then turns go on as always.
  *
  *   awake ──nothing happens, no move is blocked──▶ trying ──listening, and Redis agrees──▶ resting
  *     ▲                                               │                                       │

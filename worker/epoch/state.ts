@@ -176,7 +176,7 @@ export function reporting(state: EpochState, reported: ReportedState): EpochStat
 }
 
 /**
- * A task came by the idle wait (queue/scripts/adopt.lua). `undefined` if the worker has not seen all tasks before it: the next turn brings
+ * A task came by the idle wait (queue/scripts/workers/adopt.lua). `undefined` if the worker has not seen all tasks before it: the next turn brings
  * them, and this one with them.
  */
 export function adopted(

@@ -1,4 +1,4 @@
--- Closes the new place to a move that is abandoned: move-in.lua refuses a batch that is sent later, as of a move that it never knew.
+-- Closes the new place to a move that is abandoned: move/in.lua refuses a batch that is sent later, as of a move that it never knew.
 --
 -- KEYS  1 arrivals
 -- ARGV  1 id of the move

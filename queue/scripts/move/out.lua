@@ -2,7 +2,7 @@
 -- until the destination is known to have it.
 --
 -- KEYS  1 move  2 moving  3 the list, sorted set or hash of this kind  4 history  5 pasts
--- ARGV  1 the process, as in move-hold.lua  2 lease, ms  3 number of the batch that has arrived, or ''
+-- ARGV  1 the process, as in move/hold.lua  2 lease, ms  3 number of the batch that has arrived, or ''
 --       4 kind: 'queue', 'suspects', 'delayed', 'dead' or 'stats'  5 maximum number of tasks, 0 to take none  6 bytes with which it ends
 --       7 the highest number that the destination has seen
 -- Returns  {0} if this process has no lease; else

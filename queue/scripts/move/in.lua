@@ -1,9 +1,9 @@
--- Puts a batch of a queue that is moved (move-out.lua) into its new place, once, however often it is sent.
+-- Puts a batch of a queue that is moved (move/out.lua) into its new place, once, however often it is sent.
 --
 -- KEYS  1 arrivals  2 queue  3 delayed  4 dead  5 stats  6 history  7 pasts
 -- ARGV  1 id of the move  2 number of the batch  3 kind  4 '1' for tasks of the backlog
 --       5 keys of unique tasks among them, JSON: [[key, id, until when it is kept at least or 0, ms until it ends], …], or ''
---       6 … items, as in move-out.lua
+--       6 … items, as in move/out.lua
 -- Returns  1; 0 if the batch was here before; -1 if this place does not know the move, and nothing was changed
 -- Tasks of the backlog are older than what clients have pushed here meanwhile: they go between that and what was moved before,
 -- unless more than a thousand tasks, or 1 MiB, were pushed here. Then, and if they are no backlog, they arrive like any push.

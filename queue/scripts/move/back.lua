@@ -1,7 +1,7 @@
 -- Puts the batch in the hand of a move that is abandoned back to where it was taken from, and ends the move.
 --
 -- KEYS  1 move  2 moving  3 the list, sorted set or hash of the batch's kind  4 history  5 pasts
--- ARGV  1 the process, as in move-hold.lua  2 number of the batch, or '' if none is in hand
+-- ARGV  1 the process, as in move/hold.lua  2 number of the batch, or '' if none is in hand
 --       3 … positions in the batch, from 1, of what the destination has
 -- Returns  {0} if this process has no lease, or another batch is in hand; else {1, number of items that are back}
 -- After: tasks are at the end from which they were taken, in their order, each with its past. Nothing of the move is left here.
