@@ -11,10 +11,10 @@ import { UsageError } from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
 import { batches } from './batches.ts';
 import { cluster } from './cluster.ts';
-import { compareRuns, slowerBy, Verdict, type Compared } from './compare.ts';
-import { comparisonTable, figureTable, summaryLines } from './comparison.ts';
+import { compareRuns, slowerBy, Verdict, type Compared } from './report/compare.ts';
+import { comparisonTable, figureTable, summaryLines } from './report/comparison.ts';
 import { delayed } from './delayed.ts';
-import { rounded, type Figure } from './figures.ts';
+import { rounded, type Figure } from './report/figures.ts';
 import { handlers } from './handlers.ts';
 import { hostile } from './hostile.ts';
 import {
@@ -24,16 +24,16 @@ import {
   writeKeptRun,
   type Checkout,
   type KeptRun,
-} from './kept-run.ts';
+} from './report/kept-run.ts';
 import { latency } from './latency.ts';
 import { memory } from './memory.ts';
 import { partitions } from './partitions.ts';
 import { policy } from './policy.ts';
-import type { Bench, BenchOptions } from './report.ts';
+import type { Bench, BenchOptions } from './report/report.ts';
 import { robustness } from './robustness.ts';
 import { sources } from './sources.ts';
 import { throughput } from './throughput.ts';
-import { measureYardstick } from './yardstick.ts';
+import { measureYardstick } from './report/yardstick.ts';
 
 type Sizes = Partial<Pick<BenchOptions, 'seconds' | 'tasks' | 'rounds' | 'idleMs'>>;
 

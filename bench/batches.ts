@@ -13,8 +13,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { table } from '../cli/terminal/table.ts';
 import { openQueue, type Queue } from '../queue/queue.ts';
 import { preparePython } from '../test/support/python.ts';
-import { startChild } from './child.ts';
-import { millraceWorker } from './contestants.ts';
+import { startChild } from './run/child.ts';
+import { millraceWorker } from './run/contestants.ts';
 import {
   costFigure,
   goalLines,
@@ -25,12 +25,12 @@ import {
   rounded,
   thousands,
   type Figure,
-} from './figures.ts';
-import { startBenchRedis, type BenchRedis } from './redis.ts';
-import type { Bench, BenchOptions } from './report.ts';
-import { waitReady } from './rounds.ts';
-import { range } from './tasks.ts';
-import { prepareWorkerBundle } from './worker-bundle.ts';
+} from './report/figures.ts';
+import { startBenchRedis, type BenchRedis } from './run/redis.ts';
+import type { Bench, BenchOptions } from './report/report.ts';
+import { waitReady } from './run/rounds.ts';
+import { range } from './run/tasks.ts';
+import { prepareWorkerBundle } from './run/worker-bundle.ts';
 
 const CONCURRENCY = 100;
 const TASKS = 100_000;
@@ -194,7 +194,7 @@ function openFlow(server: BenchRedis, stack: AsyncDisposableStack): FanOut {
   const connection = { url: server.url };
   stack.use(
     startChild({
-      args: [`${import.meta.dirname}/client-bullmq.ts`, server.url, queueName, String(CONCURRENCY)],
+      args: [`${import.meta.dirname}/workers/client-bullmq.ts`, server.url, queueName, String(CONCURRENCY)],
       env: process.env,
     }),
   );

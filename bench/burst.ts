@@ -10,9 +10,9 @@ import { table } from '../cli/terminal/table.ts';
 import { queueKeys } from '../queue/keys.ts';
 import { SYSTEM } from '../test/support/kind-install.ts';
 import { squares, squaresTemplate, type Answer } from '../test/support/squares.ts';
-import { goalLines, goalRows, rounded, type Goal } from './figures.ts';
-import { podSeconds, raisedAt, startKind, untilGone, type KindBench, type PodLife } from './kind.ts';
-import type { Bench } from './report.ts';
+import { goalLines, goalRows, rounded, type Goal } from './report/figures.ts';
+import { podSeconds, raisedAt, startKind, untilGone, type KindBench, type PodLife } from './run/kind.ts';
+import type { Bench } from './report/report.ts';
 
 const TASKS = 200;
 const TASK_MS = 1_000;

@@ -8,8 +8,8 @@ import type { RedisAddress } from '../queue/connection/connection.ts';
 import { queueKeys } from '../queue/keys.ts';
 import { startCluster, type RedisCluster } from '../test/support/cluster.ts';
 import { startRedis, type RedisServer } from '../test/support/redis.ts';
-import { startChild } from './child.ts';
-import type { Contestant } from './contestants.ts';
+import { startChild } from './run/child.ts';
+import type { Contestant } from './run/contestants.ts';
 import {
   costFigure,
   goalLines,
@@ -21,10 +21,10 @@ import {
   shuffled,
   thousands,
   type Figure,
-} from './figures.ts';
-import type { Bench, BenchOptions } from './report.ts';
-import { drainRound, waitReady, type Drain } from './rounds.ts';
-import { pushTasks, verifyResults } from './tasks.ts';
+} from './report/figures.ts';
+import type { Bench, BenchOptions } from './report/report.ts';
+import { drainRound, waitReady, type Drain } from './run/rounds.ts';
+import { pushTasks, verifyResults } from './run/tasks.ts';
 
 const CONCURRENCY = 100;
 const ROUNDS = 9;
@@ -87,7 +87,7 @@ function entrant(
   ofResults: RedisServer,
 ): Entrant {
   const [queues, results] = [ofQueue.client(), ofResults.client()];
-  const module = `${import.meta.dirname}/handler.ts`;
+  const module = `${import.meta.dirname}/workers/handler.ts`;
   const retry = { attempts: 5, backoff: { initialMs: 1_000, maxMs: 60_000, jitter: true } };
   const own = { redis, queue, result, module, concurrency: CONCURRENCY, graceMs: 5_000, retry };
   const child = startChild(workerProgram(own, queue, process.env));

@@ -9,7 +9,7 @@ import { table } from '../cli/terminal/table.ts';
 import { workerProgram } from '../cli/dev/worker-program.ts';
 import { queueKeys } from '../queue/keys.ts';
 import { openQueue, type Queue } from '../queue/queue.ts';
-import { cpuMsOf, startChild } from './child.ts';
+import { cpuMsOf, startChild } from './run/child.ts';
 import {
   costFigure,
   goalLines,
@@ -22,9 +22,9 @@ import {
   thousands,
   type Figure,
   type Goal,
-} from './figures.ts';
-import { startBenchRedis, type BenchRedis } from './redis.ts';
-import type { Bench, BenchOptions } from './report.ts';
+} from './report/figures.ts';
+import { startBenchRedis, type BenchRedis } from './run/redis.ts';
+import type { Bench, BenchOptions } from './report/report.ts';
 
 const SPREAD = 1_000;
 const BURST = 100_000;
@@ -52,7 +52,7 @@ export const delayed: Bench = async (options) => {
           redis: { url: server.url },
           queue: keys.queue,
           result: keys.result,
-          module: `${import.meta.dirname}/handler-clock.ts`,
+          module: `${import.meta.dirname}/workers/handler-clock.ts`,
           concurrency: CONCURRENCY,
           graceMs: 5_000,
           retry: { attempts: 1, backoff: { initialMs: 1_000, maxMs: 60_000, jitter: true } },

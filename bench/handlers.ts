@@ -8,8 +8,8 @@ import { workerProgram } from '../cli/dev/worker-program.ts';
 import { table } from '../cli/terminal/table.ts';
 import { queueKeys } from '../queue/keys.ts';
 import { pythonOfPackage } from '../test/support/python.ts';
-import { cpuMsOfTree, startChild } from './child.ts';
-import { listAndHash, type Contestant } from './contestants.ts';
+import { cpuMsOfTree, startChild } from './run/child.ts';
+import { listAndHash, type Contestant } from './run/contestants.ts';
 import {
   costFigure,
   goalLines,
@@ -20,11 +20,11 @@ import {
   rounded,
   thousands,
   type Figure,
-} from './figures.ts';
-import { LIBRARIES, pythonLibrary } from './python-libraries.ts';
-import { startBenchRedis, type BenchRedis } from './redis.ts';
-import type { Bench, BenchOptions } from './report.ts';
-import { drainRound, waitReady } from './rounds.ts';
+} from './report/figures.ts';
+import { LIBRARIES, pythonLibrary } from './run/python-libraries.ts';
+import { startBenchRedis, type BenchRedis } from './run/redis.ts';
+import type { Bench, BenchOptions } from './report/report.ts';
+import { drainRound, waitReady } from './run/rounds.ts';
 
 const ROUNDS = 3;
 const WARM_UP_TASKS = 1_000;
@@ -79,7 +79,7 @@ export const handlers: Bench = async (options) => {
 };
 
 function inTypeScript(server: BenchRedis): Contestant {
-  const handler = { module: `${import.meta.dirname}/handler.ts`, concurrency: AT_A_TIME };
+  const handler = { module: `${import.meta.dirname}/workers/handler.ts`, concurrency: AT_A_TIME };
   return millraceWith(server, `TypeScript, ${AT_A_TIME} tasks at a time`, handler);
 }
 

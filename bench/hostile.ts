@@ -15,7 +15,7 @@ import { fill, VALUES } from '../test/support/hostile-values.ts';
 import { MESSAGES, REPLIES, startLyingRedis, type LyingRedis } from '../test/support/lying-redis.ts';
 import { startRedis } from '../test/support/redis.ts';
 import { playDeployments, poolManifest, startWorld, type World } from '../test/support/world.ts';
-import { peakMbOf } from './child.ts';
+import { peakMbOf } from './run/child.ts';
 import {
   goalLines,
   goalRows,
@@ -26,8 +26,8 @@ import {
   rounded,
   type Figure,
   type Goal,
-} from './figures.ts';
-import type { Bench } from './report.ts';
+} from './report/figures.ts';
+import type { Bench } from './report/report.ts';
 
 const HONEST = 20;
 const WAKES = 60;

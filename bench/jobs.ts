@@ -1,6 +1,6 @@
 /**
  * `jobs`: a pod for each task, for tasks that are longer than any window. The same tasks come at the same moments, on one cluster made with
- * kind, to a pool of Millrace with `runAs: Job` and to three ScaledJobs that KEDA's own code scales (scaled-job.ts). All is at its default
+ * kind, to a pool of Millrace with `runAs: Job` and to three ScaledJobs that KEDA's own code scales (keda/scaled-job.ts). All is at its default
  * but the strategy of two of these: `accurate` is what KEDA's documentation recommends where a task is removed when it is taken, as here,
  * and `eager` where Jobs are long. Nothing is made faster.
  *
@@ -17,11 +17,11 @@ import { eventually } from '../test/support/eventually.ts';
 import { prepareKedaJobs } from '../test/support/keda.ts';
 import { PYTHON_IMAGE } from '../test/support/kind-images.ts';
 import { REDIS_NODE_PORT, SYSTEM } from '../test/support/kind-install.ts';
-import { goalLines, goalRows, median, percentile, rounded, type Goal } from './figures.ts';
-import { podSeconds, startKind, type KindBench, type PodLife } from './kind.ts';
-import type { Bench, BenchOptions } from './report.ts';
-import { onOffLoad, outcomeOf, runsOf, type Arrival, type Run } from './scale-in-load.ts';
-import { defineScaledJobs, startScaledJob } from './scaled-job.ts';
+import { goalLines, goalRows, median, percentile, rounded, type Goal } from './report/figures.ts';
+import { podSeconds, startKind, type KindBench, type PodLife } from './run/kind.ts';
+import type { Bench, BenchOptions } from './report/report.ts';
+import { onOffLoad, outcomeOf, runsOf, type Arrival, type Run } from './scale-in/load.ts';
+import { defineScaledJobs, startScaledJob } from './keda/scaled-job.ts';
 
 const SEED = 1;
 /** More than run at once: nothing waits for room. */

@@ -9,7 +9,7 @@ import { Queue as BullQueue, QueueEvents } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { table } from '../cli/terminal/table.ts';
 import { openQueue } from '../queue/queue.ts';
-import { bullmq, drainer, millraceWorker } from './contestants.ts';
+import { bullmq, drainer, millraceWorker } from './run/contestants.ts';
 import {
   goalLines,
   goalRows,
@@ -21,12 +21,12 @@ import {
   rounded,
   type Figure,
   type Goal,
-} from './figures.ts';
-import { startBenchRedis, type BenchRedis } from './redis.ts';
-import type { Bench } from './report.ts';
-import { waitReady } from './rounds.ts';
-import { expectResult, idOf, taskOf } from './tasks.ts';
-import { prepareWorkerBundle } from './worker-bundle.ts';
+} from './report/figures.ts';
+import { startBenchRedis, type BenchRedis } from './run/redis.ts';
+import type { Bench } from './report/report.ts';
+import { waitReady } from './run/rounds.ts';
+import { expectResult, idOf, taskOf } from './run/tasks.ts';
+import { prepareWorkerBundle } from './run/worker-bundle.ts';
 
 const PUSHES = 2_000;
 const BLOCK = 50;

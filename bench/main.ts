@@ -9,7 +9,7 @@ import { Argument, Option, type Command } from 'commander';
 import { onSignals } from '../runtime/lifecycle.ts';
 import { createProgram, duration, integer, runProgram, UsageError } from '../runtime/program.ts';
 import { version } from '../runtime/version.ts';
-import type { Bench, BenchOptions } from './report.ts';
+import type { Bench, BenchOptions } from './report/report.ts';
 
 const benches: Record<string, () => Promise<Bench>> = {
   all: async () => (await import('./all.ts')).all,

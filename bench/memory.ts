@@ -8,7 +8,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { workerProgram, type WorkerSettings } from '../cli/dev/worker-program.ts';
 import { queueKeys } from '../queue/keys.ts';
-import { startChild, type Child, type ProcessMemory } from './child.ts';
+import { startChild, type Child, type ProcessMemory } from './run/child.ts';
 import {
   goalLines,
   goalRows,
@@ -20,12 +20,12 @@ import {
   thousands,
   type Figure,
   type Goal,
-} from './figures.ts';
-import { startBenchRedis, type BenchRedis } from './redis.ts';
-import type { Bench, BenchOptions } from './report.ts';
-import { pushTasks } from './tasks.ts';
-import { prepareWorkerBundle, type WorkerBundle } from './worker-bundle.ts';
-import { look, measureStarts, type Starts } from './worker-start.ts';
+} from './report/figures.ts';
+import { startBenchRedis, type BenchRedis } from './run/redis.ts';
+import type { Bench, BenchOptions } from './report/report.ts';
+import { pushTasks } from './run/tasks.ts';
+import { prepareWorkerBundle, type WorkerBundle } from './run/worker-bundle.ts';
+import { look, measureStarts, type Starts } from './run/worker-start.ts';
 
 const TASKS = 1_000_000;
 const CHUNKS = 20;
@@ -187,7 +187,7 @@ async function measureInFlight(server: BenchRedis): Promise<PerTask> {
   const bytes = async (key: string): Promise<number> => (await redis.memory('USAGE', key, 'SAMPLES', 0)) ?? 0;
   const waiting = await bytes(keys.queue);
   const taskBytes = Buffer.concat(await redis.lrangeBuffer(keys.queue, 0, -1)).length;
-  const module = `${import.meta.dirname}/handler-patient.ts`;
+  const module = `${import.meta.dirname}/workers/handler-patient.ts`;
   await using child = startChild(
     workerProgram({ ...settingsOf(server, IN_FLIGHT), module }, WORKER, process.env),
   );

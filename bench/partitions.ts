@@ -13,9 +13,9 @@ import { openQueue } from '../queue/queue.ts';
 import { startCluster } from '../test/support/cluster.ts';
 import { monitor } from '../test/support/monitor.ts';
 import { startRedis, type RedisServer } from '../test/support/redis.ts';
-import { startChild, type Child } from './child.ts';
+import { startChild, type Child } from './run/child.ts';
 import { cpuOf } from './cluster.ts';
-import type { Contestant } from './contestants.ts';
+import type { Contestant } from './run/contestants.ts';
 import {
   goalLines,
   goalRows,
@@ -27,10 +27,10 @@ import {
   shuffled,
   thousands,
   type Figure,
-} from './figures.ts';
-import type { Bench, BenchOptions } from './report.ts';
-import { drainRound, waitReady, type Drain } from './rounds.ts';
-import { expectResult, idOf, inBatches, taskOf } from './tasks.ts';
+} from './report/figures.ts';
+import type { Bench, BenchOptions } from './report/report.ts';
+import { drainRound, waitReady, type Drain } from './run/rounds.ts';
+import { expectResult, idOf, inBatches, taskOf } from './run/tasks.ts';
 
 const CONCURRENCY = 100;
 const ROUNDS = 9;
@@ -96,7 +96,7 @@ export const partitions: Bench = async (options) => {
 };
 
 function startWorkerChild(redis: RedisAddress, queue: string, count: number): Child {
-  const module = `${import.meta.dirname}/handler.ts`;
+  const module = `${import.meta.dirname}/workers/handler.ts`;
   const retry = { attempts: 5, backoff: { initialMs: 1_000, maxMs: 60_000, jitter: true } };
   const own = { redis, queue, result: `${queue}-results`, partitions: [count], module, retry };
   return startChild(workerProgram({ ...own, concurrency: CONCURRENCY, graceMs: 5_000 }, queue, process.env));

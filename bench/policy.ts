@@ -11,8 +11,8 @@ import { compare } from '../simulate/compare.ts';
 import type { Figures } from '../simulate/figures.ts';
 import { generate, traceKinds } from '../simulate/generate.ts';
 import { peers } from '../simulate/peers.ts';
-import type { Figure } from './figures.ts';
-import type { Bench } from './report.ts';
+import type { Figure } from './report/figures.ts';
+import type { Bench } from './report/report.ts';
 
 /** As good as the same share of late tasks, %. */
 const LEAST_LATE = 0.1;

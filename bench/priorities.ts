@@ -10,13 +10,13 @@ import { queueKeys } from '../queue/keys.ts';
 import { LEVELS, levelName, type Priority } from '../queue/priorities.ts';
 import { openQueue } from '../queue/queue.ts';
 import { openLevels } from '../queue/served-levels.ts';
-import { startChild } from './child.ts';
-import { listAndHash, type Contestant } from './contestants.ts';
-import { median, percentile } from './figures.ts';
-import { startBenchRedis, type BenchRedis } from './redis.ts';
-import type { Bench } from './report.ts';
-import { drainRound, waitReady, type Drain } from './rounds.ts';
-import { expectResult, idOf } from './tasks.ts';
+import { startChild } from './run/child.ts';
+import { listAndHash, type Contestant } from './run/contestants.ts';
+import { median, percentile } from './report/figures.ts';
+import { startBenchRedis, type BenchRedis } from './run/redis.ts';
+import type { Bench } from './report/report.ts';
+import { drainRound, waitReady, type Drain } from './run/rounds.ts';
+import { expectResult, idOf } from './run/tasks.ts';
 
 const TASKS = 50_000;
 const ROUNDS = 7;
@@ -97,7 +97,7 @@ interface WorkerOf {
 
 function worker(server: BenchRedis, { name, queue, concurrency, priority, serves }: WorkerOf): Measured {
   const result = `${queue}:result`;
-  const module = `${import.meta.dirname}/handler.ts`;
+  const module = `${import.meta.dirname}/workers/handler.ts`;
   const retry = { attempts: 5, backoff: { initialMs: 1_000, maxMs: 60_000, jitter: true } };
   const of = { redis: { url: server.url }, queue, result, module, concurrency, graceMs: 5_000, retry };
   const settings = serves ? { ...of, priorities: LEVELS } : of;

@@ -9,8 +9,8 @@ import { cases, type Case } from '../simulate/cases.ts';
 import { ALLOWED_LATE, compare } from '../simulate/compare.ts';
 import type { Figures } from '../simulate/figures.ts';
 import { table } from '../cli/terminal/table.ts';
-import type { Figure } from './figures.ts';
-import type { Bench } from './report.ts';
+import type { Figure } from './report/figures.ts';
+import type { Bench } from './report/report.ts';
 
 interface Row {
   readonly kind: string;

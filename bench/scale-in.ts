@@ -1,7 +1,7 @@
 /**
  * `scale-in`: what becomes of running tasks when pods are taken away. Two Deployments of the same workers of a queue library, on one
  * cluster made with kind, get the same tasks at the same moments: one is scaled by a pool of Millrace with a `source`, the other by
- * KEDA's rule for the library's list (list-rule.ts), both with their defaults.
+ * KEDA's rule for the library's list (keda/list-rule.ts), both with their defaults.
  *
  * An hour is run in six minutes: tasks come for ten minutes and stay away for ten, three times, and take 10 s to 200 s. All
  * times that are settings are a tenth as well, on both sides (periods, windows, grace periods); what is built in is not, such as heartbeats.
@@ -13,11 +13,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { table } from '../cli/terminal/table.ts';
 import { createRandom } from '../test/chaos/random.ts';
 import { SYSTEM } from '../test/support/kind-install.ts';
-import { goalLines, goalRows, median, percentile, rounded, type Goal } from './figures.ts';
-import { podSeconds, startKind, untilGone, type KindBench } from './kind.ts';
-import { startListRule } from './list-rule.ts';
-import type { Bench, BenchOptions } from './report.ts';
-import { onOffLoad, outcomeOf, runsOf, type Arrival, type Outcome } from './scale-in-load.ts';
+import { goalLines, goalRows, median, percentile, rounded, type Goal } from './report/figures.ts';
+import { podSeconds, startKind, untilGone, type KindBench } from './run/kind.ts';
+import { startListRule } from './keda/list-rule.ts';
+import type { Bench, BenchOptions } from './report/report.ts';
+import { onOffLoad, outcomeOf, runsOf, type Arrival, type Outcome } from './scale-in/load.ts';
 import {
   buildNapImage,
   napDeployment,
@@ -25,7 +25,7 @@ import {
   startPusher,
   type NapLibrary,
   type NapPusher,
-} from './scale-in-workers.ts';
+} from './scale-in/workers.ts';
 
 const FASTER = 10;
 const SEED = 1;

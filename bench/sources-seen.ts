@@ -16,8 +16,8 @@ import { UsageError } from '../runtime/program.ts';
 import { cases } from '../test/sources/cases.ts';
 import type { LibraryCase } from '../test/sources/library.ts';
 import { startRedis } from '../test/support/redis.ts';
-import type { Bench, BenchOptions } from './report.ts';
-import { statesOf, type State } from './seen-states.ts';
+import type { Bench, BenchOptions } from './report/report.ts';
+import { statesOf, type State } from './sources/seen-states.ts';
 
 /** Beyond the time by which the source's knowledge is late: a delayed task is due by then. */
 const SETTLE_MS = 1_500;

@@ -26,10 +26,10 @@ import {
   ratios,
   rounded,
   type Figure,
-} from './figures.ts';
-import { startBenchRedis, type BenchRedis } from './redis.ts';
-import type { Bench, BenchOptions } from './report.ts';
-import { openTrackingFloor } from './tracking-floor.ts';
+} from './report/figures.ts';
+import { startBenchRedis, type BenchRedis } from './run/redis.ts';
+import type { Bench, BenchOptions } from './report/report.ts';
+import { openTrackingFloor } from './sources/tracking-floor.ts';
 
 const ROUNDS = 200;
 const READS = 2_000;

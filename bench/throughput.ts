@@ -4,7 +4,7 @@
  * second).
  */
 import { table } from '../cli/terminal/table.ts';
-import { bullmq, drainer, millraceWorker, type Contestant } from './contestants.ts';
+import { bullmq, drainer, millraceWorker, type Contestant } from './run/contestants.ts';
 import {
   costFigure,
   goalLines,
@@ -15,11 +15,11 @@ import {
   rounded,
   thousands,
   type Figure,
-} from './figures.ts';
-import { startBenchRedis, type BenchRedis } from './redis.ts';
-import type { Bench, BenchOptions } from './report.ts';
-import { drainRound, waitReady, warmUp, type Drain } from './rounds.ts';
-import { prepareWorkerBundle } from './worker-bundle.ts';
+} from './report/figures.ts';
+import { startBenchRedis, type BenchRedis } from './run/redis.ts';
+import type { Bench, BenchOptions } from './report/report.ts';
+import { drainRound, waitReady, warmUp, type Drain } from './run/rounds.ts';
+import { prepareWorkerBundle } from './run/worker-bundle.ts';
 
 /** In the first drain, which shows how many tasks a round needs. */
 const FIRST_TASKS = 20_000;

@@ -13,10 +13,10 @@ import { withDefaults } from '../kube/defaults.ts';
 import type { PodTemplateSpec } from '../kube/wire.ts';
 import { eventually } from '../test/support/eventually.ts';
 import { squares, squaresTemplate, type Answer } from '../test/support/squares.ts';
-import { goalLines, goalRows, median, percentile, rounded, type Goal } from './figures.ts';
-import { raisedAt, startKind, untilGone, workerStart, type KindBench } from './kind.ts';
-import type { Bench } from './report.ts';
-import { wakeSources } from './wake-sources.ts';
+import { goalLines, goalRows, median, percentile, rounded, type Goal } from './report/figures.ts';
+import { raisedAt, startKind, untilGone, workerStart, type KindBench } from './run/kind.ts';
+import type { Bench } from './report/report.ts';
+import { wakeSources } from './sources/wake-sources.ts';
 
 const WAKES = 20;
 const POOL = 'sleeper';

@@ -1,4 +1,4 @@
-/** BullMQ in the scale-in experiment (scale-in-workers.ts): what its workers run, and what adds jobs. */
+/** BullMQ in the scale-in experiment (scale-in/workers.ts): what its workers run, and what adds jobs. */
 import { hostname } from 'node:os';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';

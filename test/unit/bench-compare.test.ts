@@ -1,9 +1,9 @@
 /** How `bench -- all` judges a run by a kept one. */
 import { expect, test } from 'vitest';
-import { compareRuns, Verdict, type Run } from '../../bench/compare.ts';
-import { comparisonTable, figureTable, summaryLines } from '../../bench/comparison.ts';
-import { parts, type Figure } from '../../bench/figures.ts';
-import { keptText, parseKeptRun } from '../../bench/kept-run.ts';
+import { compareRuns, Verdict, type Run } from '../../bench/report/compare.ts';
+import { comparisonTable, figureTable, summaryLines } from '../../bench/report/comparison.ts';
+import { parts, type Figure } from '../../bench/report/figures.ts';
+import { keptText, parseKeptRun } from '../../bench/report/kept-run.ts';
 import { createRandom, type Random } from '../chaos/random.ts';
 
 /** A ratio to the limit: higher is better. */

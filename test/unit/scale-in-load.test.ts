@@ -1,6 +1,6 @@
 /** The load of `bench -- scale-in`, and how what came of it is judged. */
 import { expect, test } from 'vitest';
-import { onOffLoad, outcomeOf, runsOf } from '../../bench/scale-in-load.ts';
+import { onOffLoad, outcomeOf, runsOf } from '../../bench/scale-in/load.ts';
 import { createRandom } from '../chaos/random.ts';
 
 const load = { tasks: 200, times: 3, onMs: 60_000, offMs: 60_000, ms: [1_000, 20_000] } as const;

@@ -1,5 +1,5 @@
 /** The load of the scale-in experiment, and the judgement over what came of it. Pure. */
-import type { Random } from '../test/chaos/random.ts';
+import type { Random } from '../../test/chaos/random.ts';
 
 /** A task of the load; times in ms since its start. */
 export interface Arrival {

@@ -3,8 +3,8 @@
  * warm when it counts, and each gets the whole queue at one instant: the tasks are put where nobody looks and are then let go.
  */
 import { Queue } from 'bullmq';
-import { closeRedis, openRedis } from '../queue/connection/connection.ts';
-import { queueKeys } from '../queue/keys.ts';
+import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
+import { queueKeys } from '../../queue/keys.ts';
 import { startChild, type Child } from './child.ts';
 import type { BenchRedis } from './redis.ts';
 import { expectResult, idOf, inBatches, pushTasks, range, verifyResults } from './tasks.ts';
@@ -71,7 +71,7 @@ export async function millraceWorker(
   };
 }
 
-/** One of this folder's clients: most drain the list on request, the blocking one as tasks arrive. */
+/** One of the clients in bench/workers/: most drain the list on request, the blocking one as tasks arrive. */
 export function drainer(
   server: BenchRedis,
   name: string,
@@ -80,7 +80,7 @@ export function drainer(
   const queue = program.replace(/\.ts$/, '');
   const result = `${queue}:result`;
   const child = startChild({
-    args: [`${import.meta.dirname}/${program}`, server.url, queue, result],
+    args: [`${import.meta.dirname}/../workers/${program}`, server.url, queue, result],
     env: process.env,
   });
   const shared = listAndHash(name, server, queue, result);
@@ -104,7 +104,7 @@ export function bullmq(server: BenchRedis, concurrency: number): Contestant {
   const redis = openRedis({ url: server.url });
   const jobs = new Queue(queue, { connection: { url: server.url } });
   const child = startChild({
-    args: [`${import.meta.dirname}/client-bullmq.ts`, server.url, queue, String(concurrency)],
+    args: [`${import.meta.dirname}/../workers/client-bullmq.ts`, server.url, queue, String(concurrency)],
     env: process.env,
   });
   const ids = new Map<string, number>();

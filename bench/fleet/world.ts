@@ -10,27 +10,27 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { parse } from 'yaml';
-import { createKubeApi } from '../kube/client.ts';
-import { DEPLOYMENTS, POOLS, type Resource } from '../kube/resources.ts';
-import { refOf, reflect } from '../kube/watch.ts';
-import type { KubeObject } from '../kube/wire.ts';
-import { defineScripts } from '../queue/scripts/scripts.ts';
-import { startApiServer } from '../test/support/apiserver.ts';
+import { createKubeApi } from '../../kube/client.ts';
+import { DEPLOYMENTS, POOLS, type Resource } from '../../kube/resources.ts';
+import { refOf, reflect } from '../../kube/watch.ts';
+import type { KubeObject } from '../../kube/wire.ts';
+import { defineScripts } from '../../queue/scripts/scripts.ts';
+import { startApiServer } from '../../test/support/apiserver.ts';
 import {
   adminTransport,
   connectObjects,
   NAMESPACES,
   type Json,
   type Objects,
-} from '../test/support/world.ts';
-import type { FleetKind, FleetQueue } from './fleet-queues.ts';
-import { startBenchRedis } from './redis.ts';
+} from '../../test/support/world.ts';
+import type { FleetKind, FleetQueue } from './queues.ts';
+import { startBenchRedis } from '../run/redis.ts';
 
 const NAMESPACE_COUNT = 20;
 const AT_ONCE = 16;
 const MOST_ATTEMPTS = 5;
 const STUCK_TIMEOUT_MS = 900_000;
-const DEFINITION = join(import.meta.dirname, '../charts/millrace/files/workerpools.yaml');
+const DEFINITION = join(import.meta.dirname, '../../charts/millrace/files/workerpools.yaml');
 const DEFINITIONS: Resource<KubeObject> = {
   group: 'apiextensions.k8s.io',
   version: 'v1',

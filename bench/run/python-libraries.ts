@@ -4,14 +4,14 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Redis } from 'ioredis';
-import { closeRedis, openRedis } from '../queue/connection/connection.ts';
-import { preparePython } from '../test/support/python.ts';
+import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
+import { preparePython } from '../../test/support/python.ts';
 import { startChild } from './child.ts';
 import type { Contestant } from './contestants.ts';
 import type { BenchRedis } from './redis.ts';
 
 const run = promisify(execFile);
-const folder = join(import.meta.dirname, 'workers');
+const folder = join(import.meta.dirname, '../workers');
 const program = join(folder, 'python_noop.py');
 
 interface Library {

@@ -5,8 +5,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import type { Cluster } from '../test/kind/cluster.ts';
-import { readKedaFile } from '../test/support/keda.ts';
+import type { Cluster } from '../../test/kind/cluster.ts';
+import { readKedaFile } from '../../test/support/keda.ts';
 
 export interface ScaledJobRule {
   readonly cluster: Cluster;

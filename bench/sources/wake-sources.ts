@@ -6,16 +6,16 @@
  * A push is what the library's own client sends (recorded-push.ts). There are no workers: at zero replicas nobody can answer.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { table } from '../cli/terminal/table.ts';
-import { firstCases, kindOf } from '../test/sources/cases.ts';
-import type { LibraryCase } from '../test/sources/library.ts';
-import { bundledController, startController } from '../test/support/controller.ts';
-import { UsageError } from '../runtime/program.ts';
-import { goalLines, goalRows, median, percentile, rounded, shuffled, type Goal } from './figures.ts';
-import { libraryQueues, millraceQueues, type FleetKind } from './fleet-queues.ts';
-import { startFleetWorld, type FleetPool, type FleetWorld } from './fleet-world.ts';
-import { recordLibrary } from './recorded-push.ts';
-import type { Bench, BenchOptions, BenchReport } from './report.ts';
+import { table } from '../../cli/terminal/table.ts';
+import { firstCases, kindOf } from '../../test/sources/cases.ts';
+import type { LibraryCase } from '../../test/sources/library.ts';
+import { bundledController, startController } from '../../test/support/controller.ts';
+import { UsageError } from '../../runtime/program.ts';
+import { goalLines, goalRows, median, percentile, rounded, shuffled, type Goal } from '../report/figures.ts';
+import { libraryQueues, millraceQueues, type FleetKind } from '../fleet/queues.ts';
+import { startFleetWorld, type FleetPool, type FleetWorld } from '../fleet/world.ts';
+import { recordLibrary } from '../run/recorded-push.ts';
+import type { Bench, BenchOptions, BenchReport } from '../report/report.ts';
 
 const ROUNDS = 40;
 const REST_MS = 60;

@@ -9,13 +9,13 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
-import type { SourceSettings } from '../queue/sources/sources.ts';
-import { NODE_IMAGE, PYTHON_IMAGE } from '../test/support/kind-images.ts';
-import { preparePython } from '../test/support/python.ts';
+import type { SourceSettings } from '../../queue/sources/sources.ts';
+import { NODE_IMAGE, PYTHON_IMAGE } from '../../test/support/kind-images.ts';
+import { preparePython } from '../../test/support/python.ts';
 
 const run = promisify(execFile);
-const programs = join(import.meta.dirname, 'workers');
-const testFolder = join(import.meta.dirname, '../test');
+const programs = join(import.meta.dirname, '../workers');
+const testFolder = join(import.meta.dirname, '../../test');
 
 export interface NapLibrary {
   /** With its version. */

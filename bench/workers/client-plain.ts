@@ -1,6 +1,6 @@
 /** The simplest worker: RPOP, then HSET, one task after the other. Drains the list on request. */
-import { openRedis } from '../queue/connection/connection.ts';
-import { work } from './tasks.ts';
+import { openRedis } from '../../queue/connection/connection.ts';
+import { work } from '../run/tasks.ts';
 
 const [url = '', queue = '', result = ''] = process.argv.slice(2);
 const redis = openRedis({ url });

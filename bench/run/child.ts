@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
-import { openWatcher } from '../runtime/child-watchdog.ts';
+import { openWatcher } from '../../runtime/child-watchdog.ts';
 
 export interface Child extends AsyncDisposable {
   readonly pid: number;

@@ -2,16 +2,16 @@
  * Millrace on a cluster made with kind, installed from its chart, for benchmarks: pools and pods are made in a namespace of their
  * own, and all that is timed is timed by one clock, because node, pods and this process share the machine's.
  */
-import { createKubeApi } from '../kube/client.ts';
-import { fromKubeconfig } from '../kube/kubeconfig.ts';
-import { reflect } from '../kube/watch.ts';
-import { PODS, type ObjectRef } from '../kube/resources.ts';
-import { createTransport, type Transport } from '../kube/transport.ts';
-import type { Pod } from '../kube/wire.ts';
-import { startCluster } from '../test/kind/cluster.ts';
-import { eventually } from '../test/support/eventually.ts';
-import { loadTestImages } from '../test/support/kind-images.ts';
-import { install, SYSTEM, type Release } from '../test/support/kind-install.ts';
+import { createKubeApi } from '../../kube/client.ts';
+import { fromKubeconfig } from '../../kube/kubeconfig.ts';
+import { reflect } from '../../kube/watch.ts';
+import { PODS, type ObjectRef } from '../../kube/resources.ts';
+import { createTransport, type Transport } from '../../kube/transport.ts';
+import type { Pod } from '../../kube/wire.ts';
+import { startCluster } from '../../test/kind/cluster.ts';
+import { eventually } from '../../test/support/eventually.ts';
+import { loadTestImages } from '../../test/support/kind-images.ts';
+import { install, SYSTEM, type Release } from '../../test/support/kind-install.ts';
 
 /** The observations of one pod; times in ms since the epoch. */
 export interface PodLife {

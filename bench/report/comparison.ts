@@ -1,5 +1,5 @@
 /** How a run of `all` stands to a kept one, for a person. Pure. */
-import { table } from '../cli/terminal/table.ts';
+import { table } from '../../cli/terminal/table.ts';
 import { Verdict, type Compared, type Figures } from './compare.ts';
 import { holds, median, rounded } from './figures.ts';
 

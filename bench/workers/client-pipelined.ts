@@ -4,7 +4,7 @@
  * parser for just these replies, because a client library would be the bottleneck. Drains the list when told to.
  */
 import { connect, type Socket } from 'node:net';
-import { work } from './tasks.ts';
+import { work } from '../run/tasks.ts';
 
 const DEPTH = 64;
 const CONNECTIONS = 4;

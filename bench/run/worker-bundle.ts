@@ -5,15 +5,15 @@ import { stripTypeScriptTypes } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { workerProgram, type WorkerSettings } from '../cli/dev/worker-program.ts';
-import { layOutWorker } from '../scripts/worker-image.ts';
+import { workerProgram, type WorkerSettings } from '../../cli/dev/worker-program.ts';
+import { layOutWorker } from '../../scripts/worker-image.ts';
 import type { ChildOptions } from './child.ts';
 
 export interface WorkerBundle {
   /** Node's own, such as the size of its young generation. */
   readonly flags: readonly string[];
   /**
-   * The program of a worker. `handler` is a file of this folder; it is run as JavaScript, because Node's TypeScript support would
+   * The program of a worker. `handler` is a file of `bench/workers/`; it is run as JavaScript, because Node's TypeScript support would
    * weigh more than the worker.
    */
   program(settings: WorkerSettings, id: string, handler: string): Promise<ChildOptions>;
@@ -36,7 +36,7 @@ export async function prepareWorkerBundle(stack: AsyncDisposableStack): Promise<
       const module = join(folder, handler.replace(/\.ts$/, '.mjs'));
       await writeFile(
         module,
-        stripTypeScriptTypes(await readFile(join(import.meta.dirname, handler), 'utf8')),
+        stripTypeScriptTypes(await readFile(join(import.meta.dirname, '../workers', handler), 'utf8')),
       );
       const { env } = workerProgram({ ...settings, module }, id, process.env);
       return { args, env: { ...env, ...cache } };

@@ -1,6 +1,6 @@
 /** A handler that runs until it is stopped, so that its tasks stay in flight to be measured. */
 import { once } from 'node:events';
-import type { TaskContext } from '../worker/task/handler.ts';
+import type { TaskContext } from '../../worker/task/handler.ts';
 
 // a task module: its default export is what a worker loads
 // oxlint-disable-next-line import/no-default-export

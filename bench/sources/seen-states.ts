@@ -3,10 +3,10 @@
  * list is not the number of tasks that are left to do.
  */
 import type { Redis } from 'ioredis';
-import type { Celery } from '../test/sources/celery.ts';
-import type { Library, LibraryCase, LibraryWorker } from '../test/sources/library.ts';
-import { tasksAtGate, unusedReleases } from '../test/sources/processes.ts';
-import { eventually } from '../test/support/eventually.ts';
+import type { Celery } from '../../test/sources/celery.ts';
+import type { Library, LibraryCase, LibraryWorker } from '../../test/sources/library.ts';
+import { tasksAtGate, unusedReleases } from '../../test/sources/processes.ts';
+import { eventually } from '../../test/support/eventually.ts';
 
 /** A library that was just opened on an empty server. */
 export interface Stage {

@@ -5,11 +5,11 @@
 import { execFile } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import type { WorkerSettings } from '../cli/dev/worker-program.ts';
-import { queueKeys } from '../queue/keys.ts';
+import type { WorkerSettings } from '../../cli/dev/worker-program.ts';
+import { queueKeys } from '../../queue/keys.ts';
 import { memoryOf, startChild, type Child, type ProcessMemory } from './child.ts';
 import type { BenchRedis } from './redis.ts';
-import type { BenchOptions } from './report.ts';
+import type { BenchOptions } from '../report/report.ts';
 import { idOf, taskOf } from './tasks.ts';
 import type { WorkerBundle } from './worker-bundle.ts';
 

@@ -1,8 +1,8 @@
 /** The Redis of a run: one server for all its measurements, with switchable persistence. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
-import { startLocalRedis } from '../cli/dev/local-redis.ts';
-import { closeRedis, openRedis } from '../queue/connection/connection.ts';
+import { startLocalRedis } from '../../cli/dev/local-redis.ts';
+import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
 
 export interface BenchRedis extends AsyncDisposable {
   readonly url: string;

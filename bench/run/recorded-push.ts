@@ -4,10 +4,10 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { ChainableCommander, Redis } from 'ioredis';
-import type { SourceSettings } from '../queue/sources/sources.ts';
-import type { LibraryCase } from '../test/sources/library.ts';
-import { monitor, type MonitoredCommand } from '../test/support/monitor.ts';
-import { startRedis } from '../test/support/redis.ts';
+import type { SourceSettings } from '../../queue/sources/sources.ts';
+import type { LibraryCase } from '../../test/sources/library.ts';
+import { monitor, type MonitoredCommand } from '../../test/support/monitor.ts';
+import { startRedis } from '../../test/support/redis.ts';
 
 export interface RecordedLibrary {
   readonly name: string;

@@ -4,11 +4,11 @@ import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { promisify } from 'node:util';
-import { UsageError } from '../runtime/program.ts';
+import { UsageError } from '../../runtime/program.ts';
 import type { Figures, Run } from './compare.ts';
 import type { Figure } from './figures.ts';
 
-const root = join(import.meta.dirname, '..');
+const root = join(import.meta.dirname, '../..');
 export const BASELINE = join(root, 'bench/baseline.json');
 /** For people: as they would type it. */
 export const BASELINE_NAME = relative(root, BASELINE);

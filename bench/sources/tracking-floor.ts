@@ -3,8 +3,8 @@
  * the length of the list when it is.
  */
 import { once } from 'node:events';
-import { closeRedis, openRedis } from '../queue/connection/connection.ts';
-import type { BenchRedis } from './redis.ts';
+import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
+import type { BenchRedis } from '../run/redis.ts';
 
 export interface TrackingFloor extends AsyncDisposable {
   /** ms from a push to an empty list until its length is known. Leaves the list empty. */

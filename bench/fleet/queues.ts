@@ -1,12 +1,12 @@
 /** What the pools of a fleet count: queues of Millrace, or queues of other libraries as their own clients leave them. */
 import type { Redis } from 'ioredis';
-import { queueKeys } from '../queue/keys.ts';
-import { readSource } from '../queue/sources/read.ts';
-import { sourceOf } from '../queue/sources/sources.ts';
-import type { Watched } from '../queue/sources/ask.ts';
-import type { Json } from '../test/support/world.ts';
-import { attend } from '../test/sources/attendance.ts';
-import type { RecordedLibrary } from './recorded-push.ts';
+import { queueKeys } from '../../queue/keys.ts';
+import { readSource } from '../../queue/sources/read.ts';
+import { sourceOf } from '../../queue/sources/sources.ts';
+import type { Watched } from '../../queue/sources/ask.ts';
+import type { Json } from '../../test/support/world.ts';
+import { attend } from '../../test/sources/attendance.ts';
+import type { RecordedLibrary } from '../run/recorded-push.ts';
 
 export interface FleetQueue {
   /** Of a pool's `spec`. */

@@ -16,9 +16,9 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Redis } from 'ioredis';
-import type { Cluster } from '../test/kind/cluster.ts';
-import { makeCertificates } from '../test/support/certificates.ts';
-import { eventually } from '../test/support/eventually.ts';
+import type { Cluster } from '../../test/kind/cluster.ts';
+import { makeCertificates } from '../../test/support/certificates.ts';
+import { eventually } from '../../test/support/eventually.ts';
 
 const run = promisify(execFile);
 

@@ -4,10 +4,10 @@
  * long the controller takes to raise its Deployment. Pools with tasks of other libraries have live workers, which hold none.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ControllerProcess } from '../test/support/controller.ts';
-import { cpuMsOf, memoryOf } from './child.ts';
-import { percentile, rounded, shuffled } from './figures.ts';
-import type { FleetPool, FleetWorld } from './fleet-world.ts';
+import type { ControllerProcess } from '../../test/support/controller.ts';
+import { cpuMsOf, memoryOf } from '../run/child.ts';
+import { percentile, rounded, shuffled } from '../report/figures.ts';
+import type { FleetPool, FleetWorld } from './world.ts';
 
 const SECONDS = 60;
 const ACTIVE_SHARE = 0.01;
