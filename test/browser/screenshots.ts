@@ -87,7 +87,7 @@ async function main(minutes: number): Promise<void> {
     if (works)
       workers.use(start(WORKER, ['--module', TASKS, '--concurrency', '4', '--http-port', '0', ...keys]));
   }
-  const pool = ['--queue', 'tiles', '--max', '8', '--target-wait', '4s', '--dashboard', '0'];
+  const pool = ['--queue', 'tiles', '--max', '8', '--target-wait', '10s', '--dashboard', '0'];
   await using dev = start(MILLRACE, ['dev', '--module', TASKS, ...pool]);
   const [, full = ''] = await dev.prints(/dashboard at (http:\S+)/, 90_000);
   const [, redis = ''] = /(redis:\/\/\S+?),? /.exec(dev.stdout()) ?? [];
