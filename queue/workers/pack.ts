@@ -99,9 +99,10 @@ class Packer {
 
   /** Most values are short texts. */
   text(value: string): void {
-    if (value.length <= SHORT_TEXT) {
-      this.#reserve(value.length + 2);
-      const end = writeAscii(this.#buffer, this.#at, value);
+    const { length } = value;
+    if (length <= SHORT_TEXT) {
+      this.#reserve(length + 2);
+      const end = writeAscii(this.#buffer, this.#at, value, length);
       if (end > 0) {
         this.#at = end;
         return;
@@ -170,8 +171,7 @@ class Packer {
  * Writes a short text at this position, if it is all ASCII: its bytes need not be counted first. Returns the position after it, or
  * 0 if it is not.
  */
-function writeAscii(into: Buffer, at: number, value: string): number {
-  const { length } = value;
+function writeAscii(into: Buffer, at: number, value: string, length: number): number {
   let to = at;
   if (length <= 31) into[to++] = 0xa0 | length;
   else {
@@ -179,7 +179,9 @@ function writeAscii(into: Buffer, at: number, value: string): number {
     into[to++] = length;
   }
   for (let i = 0; i < length; i++) {
-    const code = value.charCodeAt(i);
+    // not as a property of the text, which V8 would look up for each character: there are more kinds of texts (slices,
+    // concatenations) than its inline caches have room for
+    const code = String.prototype.charCodeAt.call(value, i);
     if (code > 0x7f) return 0;
     into[to++] = code;
   }
