@@ -133,8 +133,8 @@ class TextDelivery implements Delivery {
 }
 
 /** The size of a task, bytes. */
-export function sizeOf(delivery: Delivery): number {
-  return delivery.text?.length ?? delivery.raw.length;
+export function sizeOf(task: { readonly raw: Buffer; readonly text?: string | undefined }): number {
+  return task.text?.length ?? task.raw.length;
 }
 
 export type TurnReply =

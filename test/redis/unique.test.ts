@@ -18,7 +18,7 @@ import { claimKey } from '../../queue/workers/claim.ts';
 import { reap } from '../../queue/workers/reap.ts';
 import type { Finished } from '../../queue/outcomes/outcome.ts';
 import { TaskAbort } from '../../worker/task/abort.ts';
-import { runTask } from '../../worker/task/run.ts';
+import { TaskRun } from '../../worker/task/run.ts';
 import type { TaskContext } from '../../worker/task/handler.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
@@ -351,7 +351,8 @@ test('a claim that Redis does not answer costs no attempt', async () => {
   const delivery = { receipt: '1-1', raw, past: { attempts: 0, deliveries: 0 } };
   const outbox = { report: () => undefined, ended: () => undefined };
   const { promise, resolve } = Promise.withResolvers<Finished>();
-  expect(runTask(delivery, new TaskAbort(), 0, { deps, outbox, ended: resolve })).toBeUndefined();
+  const run = new TaskRun(delivery, new TaskAbort(), 0, { deps, outbox, ended: resolve });
+  expect(run.start()).toBeUndefined();
   const finished = await promise;
   expect(finished).toMatchObject({ attempt: 0, outcome: { kind: 'retry', delayMs: 10 } });
 });

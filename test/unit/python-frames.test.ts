@@ -50,6 +50,32 @@ test('RUNS: sizes, names and an array', () => {
   ]);
 });
 
+test('RUNS of tasks whose texts are known are the same, without making bytes of each', () => {
+  const texts = ['{"n":1}', '[2, "x"]', '{}'];
+  const bytes = texts.map((text) => ({ ...task, raw: Buffer.from(text) }));
+  const unread = texts.map((text) => ({
+    ...task,
+    text,
+    get raw(): Buffer<ArrayBuffer> {
+      throw new Error('its bytes were made');
+    },
+  }));
+  expect(unread.every((one) => mayRunTogether(one))).toBe(true);
+  expect(runsFrame(9, unread, true)).toEqual(runsFrame(9, bytes, true));
+  // one of which the text is not known is among them
+  const mixed = bytes.map((one, i) => (i === 1 ? one : { ...one, text: texts[i] }));
+  expect(runsFrame(9, mixed, true)).toEqual(runsFrame(9, bytes, true));
+});
+
+test('RUNS: halves of a character that are the end of one id and the beginning of the next stay apart', () => {
+  const halves = [
+    { ...task, id: 'a\ud83d' },
+    { ...task, id: '\ude00b' },
+  ];
+  const half = '\xef\xbf\xbd';
+  expect(runsFrame(1, halves, true).toString('latin1')).toContain(`maila${half}${half}b[`);
+});
+
 describe('RESULTS', () => {
   const body = (...results: readonly (string | Buffer)[]): Buffer => {
     const bytes = results.map((result) => Buffer.from(result));

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { noPast } from '../../queue/workers/past.ts';
 import { TaskAbort } from '../../worker/task/abort.ts';
 import type { TaskContext } from '../../worker/task/handler.ts';
-import { runTask, type RunDeps } from '../../worker/task/run.ts';
+import { TaskRun, type RunDeps } from '../../worker/task/run.ts';
 
 test('what is read of a context, early or late, in parts or again, is of its task', async () => {
   const reports: unknown[] = [];
@@ -35,7 +35,7 @@ test('what is read of a context, early or late, in parts or again, is of its tas
   };
   const abort = new TaskAbort();
   const delivery = { receipt: '1-1', raw: Buffer.from('{"id":"a"}'), past: noPast };
-  expect(runTask(delivery, abort, 0, { deps, outbox, ended: resolve })).toBeUndefined();
+  expect(new TaskRun(delivery, abort, 0, { deps, outbox, ended: resolve }).start()).toBeUndefined();
   expect(await promise).toMatchObject({
     id: 'a',
     outcome: {

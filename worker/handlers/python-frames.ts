@@ -22,6 +22,7 @@
  * The two sides are released apart. A process names its protocol in HELLO, and one of another is refused.
  */
 import { isAscii } from 'node:buffer';
+import { sizeOf } from '../../queue/workers/turn.ts';
 import type { RawTask } from '../task/handler.ts';
 
 export const PROTOCOL = 2;
@@ -46,7 +47,7 @@ const SAME_AS_TASK = 0xffff_ffff;
 /** A longer task is written as it is, not copied behind its head. */
 const COPIED_BYTES = 1 << 14;
 
-type RunTask = Pick<RawTask, 'id' | 'raw' | 'attempt' | 'queue' | 'trace'>;
+type RunTask = Pick<RawTask, 'id' | 'raw' | 'text' | 'attempt' | 'queue' | 'trace'>;
 
 /** The number of the task that is `by` after that one. 0 is none. */
 export function followingNumber(number: number, by: number): number {
@@ -83,15 +84,10 @@ export function runFrame(number: number, { id, raw, attempt, queue, trace }: Run
 }
 
 /** Whether a task may be in RUNS. */
-export function mayRunTogether({
-  id,
-  raw,
-  attempt,
-  trace,
-  isJson,
-}: RunTask & Pick<RawTask, 'isJson'>): boolean {
+export function mayRunTogether(task: RunTask & Pick<RawTask, 'isJson'>): boolean {
+  const { id, attempt, trace, isJson } = task;
   return (
-    isJson && attempt === 1 && trace === undefined && typeof id === 'string' && raw.length <= COPIED_BYTES
+    isJson && attempt === 1 && trace === undefined && typeof id === 'string' && sizeOf(task) <= COPIED_BYTES
   );
 }
 
@@ -99,25 +95,45 @@ export function mayRunTogether({
 export function runsFrame(first: number, tasks: readonly RunTask[], ids: boolean): Buffer {
   const count = tasks.length;
   const queue = tasks[0]?.queue ?? '';
-  const names = ids ? tasks.map(({ id }) => String(id)) : [];
-  const head = HEAD + 8 + 4 * (count + names.length);
-  const named = names.reduce((sum, name) => sum + Buffer.byteLength(name), Buffer.byteLength(queue));
+  const names = ids ? joined(tasks.map(({ id }) => String(id))) : NO_NAMES;
+  const head = HEAD + 8 + 4 * (count + names.sizes.length);
+  const queueBytes = Buffer.byteLength(queue);
+  const named = head + queueBytes + names.bytes.length;
   // a bracket or a comma before each, and a bracket in the end
-  const bytes = tasks.reduce((sum, { raw }) => sum + raw.length + 1, head + named + 1);
+  const bytes = tasks.reduce((sum, task) => sum + sizeOf(task) + 1, named + 1);
   const frame = Buffer.allocUnsafe(bytes);
   writeHead(frame, FrameKind.Runs, first);
   frame.writeUInt32LE(count, HEAD);
-  let at = head;
-  const queueBytes = frame.write(queue, at);
-  at += queueBytes;
   frame.writeUInt32LE(queueBytes, HEAD + 4);
   let sizeAt = HEAD + 8;
-  for (const { raw } of tasks) sizeAt = frame.writeUInt32LE(raw.length, sizeAt);
-  for (const name of names) {
-    const nameBytes = frame.write(name, at);
-    at += nameBytes;
-    sizeAt = frame.writeUInt32LE(nameBytes, sizeAt);
+  for (const task of tasks) sizeAt = frame.writeUInt32LE(sizeOf(task), sizeAt);
+  for (const size of names.sizes) sizeAt = frame.writeUInt32LE(size, sizeAt);
+  frame.write(queue, head);
+  names.bytes.copy(frame, head + queueBytes);
+  writeArray(frame, named, tasks);
+  return frame;
+}
+
+const NO_NAMES = { sizes: [] as readonly number[], bytes: Buffer.alloc(0) };
+
+function joined(names: readonly string[]): typeof NO_NAMES {
+  const bytes = Buffer.from(names.join(''));
+  const sizes = names.map(({ length }) => length);
+  if (bytes.length === sizes.reduce((sum, size) => sum + size, 0)) return { sizes, bytes };
+  const each = names.map((name) => Buffer.from(name));
+  return { sizes: each.map(({ length }) => length), bytes: Buffer.concat(each) };
+}
+
+const [OPEN_BRACKET, CLOSE_BRACKET, COMMA] = [0x5b, 0x5d, 0x2c];
+
+function writeArray(frame: Buffer, from: number, tasks: readonly RunTask[]): void {
+  const texts = tasks.map(({ text }) => text);
+  if (!texts.includes(undefined)) {
+    // all are copied together
+    frame.write(`[${texts.join(',')}]`, from, 'latin1');
+    return;
   }
+  let at = from;
   let before = OPEN_BRACKET;
   for (const { raw } of tasks) {
     frame[at++] = before;
@@ -125,10 +141,7 @@ export function runsFrame(first: number, tasks: readonly RunTask[], ids: boolean
     at += raw.copy(frame, at);
   }
   frame[at] = CLOSE_BRACKET;
-  return frame;
 }
-
-const [OPEN_BRACKET, CLOSE_BRACKET, COMMA] = [0x5b, 0x5d, 0x2c];
 
 function writeHead(frame: Buffer, kind: number, number: number): void {
   frame.writeUInt32LE(frame.length - 4, 0);

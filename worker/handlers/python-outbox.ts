@@ -2,6 +2,7 @@
  * What is sent to a process of the Python package. What comes up in one tick, as tasks that begin together after a turn, costs one system
  * call; tasks of which little is to be said go together in one frame.
  */
+import { sizeOf } from '../../queue/workers/turn.ts';
 import type { RawTask } from '../task/handler.ts';
 import type { Hello } from './python-answer.ts';
 import { mayRunTogether, runFrame, runsFrame } from './python-frames.ts';
@@ -71,7 +72,7 @@ export function createPythonOutbox(write: (bytes: Buffer) => void): PythonOutbox
         closeFrame();
       if (together.length === 0) first = number;
       together.push(task);
-      bytes += task.raw.length;
+      bytes += sizeOf(task);
     },
     send: (frame) => {
       soon();

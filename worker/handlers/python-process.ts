@@ -17,6 +17,7 @@ import { stopped, withStderr, type LogSource } from './command.ts';
 import { CommandError, errorOf, HandlerLoadError } from './errors.ts';
 import type { KeptProcess, OnLeft } from './kept-starts.ts';
 import { parseJson } from './line-protocol.ts';
+import { NumberedTasks } from './numbered-tasks.ts';
 import type { Program } from './program.ts';
 import { decodeError, decodeHello, type PythonError } from './python-answer.ts';
 import {
@@ -77,14 +78,15 @@ interface State {
   readonly options: PythonProcessOptions;
   readonly child: ProgramProcess;
   readonly log: (line: string) => void;
-  readonly asked: Map<number, Asked>;
+  readonly asked: NumberedTasks<Asked>;
   /** As its pool knows it, once it has loaded the module. */
   kept: KeptProcess | undefined;
   readonly outbox: PythonOutbox;
   readonly begun: BegunTasks | undefined;
   /** It notes there which tasks it has begun. */
   notesBegun: boolean;
-  lastNumber: number;
+  /** It was given a task. */
+  used: boolean;
   healthy: boolean;
   /** It gets no further task. */
   retired: boolean;
@@ -121,12 +123,12 @@ export async function startPython(program: Program, options: PythonProcessOption
     options,
     child,
     log,
-    asked: new Map(),
+    asked: new NumberedTasks(),
     kept: undefined,
     outbox: createPythonOutbox((bytes) => child.channel?.writable && child.channel.write(bytes)),
     begun,
     notesBegun: false,
-    lastNumber: 0,
+    used: false,
     healthy: false,
     retired: false,
     broken: undefined,
@@ -202,9 +204,9 @@ async function untilLoaded(state: State): Promise<void> {
 }
 
 function begin(state: State, task: RawTask, onLeft: OnLeft): void {
-  const number = followingNumber(state.lastNumber, 1);
-  state.lastNumber = number;
-  state.asked.set(number, new Asked(state, number, task, onLeft));
+  const number = state.asked.nextNumber();
+  state.asked.add(new Asked(state, number, task, onLeft));
+  state.used = true;
   if (state.asked.size === 1) state.child.forgetStderr();
   state.outbox.run(number, task);
 }
@@ -212,7 +214,7 @@ function begin(state: State, task: RawTask, onLeft: OnLeft): void {
 /** Its result is no longer wanted. */
 function cancel(state: State, asked: Asked): void {
   const { child, options } = state;
-  if (!state.asked.has(asked.number) || child.hasEnded()) return;
+  if (!state.asked.get(asked.number) || child.hasEnded()) return;
   state.outbox.send(cancelFrame(asked.number, describeError(asked.task.abort.reason)));
   const aborted = performance.now();
   const interrupt = (): void => {
@@ -361,9 +363,8 @@ async function untilGone(state: State): Promise<void> {
   options.onGone(state.healthy);
   const { asked, broken, retired } = state;
   loaded.reject(broken ?? new HandlerLoadError(whyNotStarted(exit, child.stderrTail())));
-  if (asked.size === 0 && !broken && !retired && state.lastNumber > 0)
-    log(`Python ended without a task: ${exit}`);
-  const left = [...asked.values()];
+  if (asked.size === 0 && !broken && !retired && state.used) log(`Python ended without a task: ${exit}`);
+  const left = asked.values();
   asked.clear();
   const errorFor = errorsOfDeath(state, exit, left);
   for (const one of left) {

@@ -55,6 +55,8 @@ export type Handler = (task: unknown, context: TaskContext) => unknown;
  * signal would be most of the cost. For what its fields mean, see `TaskContext`.
  */
 export interface RawTask extends Pick<TaskContext, 'id' | 'raw' | 'attempt' | 'queue' | 'trace'> {
+  /** The task as text, where it is ASCII and that is known; `raw` is then made when it is read. */
+  readonly text?: string | undefined;
   /** It is an object or an array in JSON, as `JSON.parse` reads it. */
   readonly isJson: boolean;
   readonly abort: TaskAbort;

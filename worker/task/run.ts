@@ -63,95 +63,91 @@ export interface RunDeps extends Judge {
 export interface RunOptions {
   readonly deps: RunDeps;
   readonly outbox: Reports;
-  readonly ended: (finished: Finished) => void;
+  readonly ended: (finished: Finished, run: TaskRun) => void;
   /** See `RawTask`. */
   readonly together?: (run: () => void) => void;
 }
 
 /**
- * Runs the task of `delivery`, started at `started` by performance.now(). If it is aborted by the time it ends without a result, it is
- * released. Returns the outcome of a handler that returns no promise; otherwise nothing, and calls `ended` later.
+ * One task, from its start to its Outcome. An object with methods, because eight functions for each task would cost as much as the task.
+ * If it is aborted by the time it ends without a result, it is released.
  */
-export function runTask(
-  delivery: Delivery,
-  abort: TaskAbort,
-  started: number,
-  options: RunOptions,
-): Finished | undefined {
-  const { deps } = options;
-  const { past } = delivery;
-  const poison = isPoison(past, deps.retry);
-  const size = sizeOf(delivery);
-  const tooLarge = size > deps.maxTaskBytes;
-  const parsed = parsedTask(delivery, size, deps.bytesOnly || tooLarge);
-  const { id, value } = parsed;
-  const batch = markOf(value, id, delivery, deps);
-  const { options: own, notRun } = readOptions(parsed, past, deps);
-  const unique = own?.unique;
-  const attempt = poison || tooLarge || notRun ? past.attempts : past.attempts + 1;
-  const mark = isMark(batch) ? batch : undefined;
-  const run = new TaskRun(delivery, abort, started, options, { id, value, attempt, batch: mark, unique });
-  if (batch !== undefined && !isMark(batch))
-    return run.finish({ kind: 'dead', error: `it cannot be a part of a batch: ${batch.why}` });
-  if (notRun) return run.finish({ kind: 'dead', ...notRun });
-  if (poison) {
-    const dead = poisonError(past, deps.exitReasonOf);
-    void dead.then((error) => options.ended(run.finish({ kind: 'dead', error, poison: true })));
-    return undefined;
-  }
-  if (tooLarge)
-    return run.finish({
-      kind: 'dead',
-      error:
-        `the task is too large: it has ${size} bytes, and at most ${deps.maxTaskBytes} are accepted here ` +
-        '(tasks.maxSize, --task-max-size); store it elsewhere and push a reference',
-    });
-  if (unique === undefined) return run.begin();
-  const claim = { key: unique, forMs: own?.uniqueForMs ?? 0, id: String(id), receipt: delivery.receipt };
-  void run.beginClaimed(claim);
-  return undefined;
-}
-
-interface About {
-  readonly id: string | Buffer;
-  /** The task's parsed value, or its head. */
-  readonly value: unknown;
-  readonly attempt: number;
-  readonly batch: PartMark | undefined;
-  readonly unique: string | undefined;
-}
-
-/** One task, from its start to its Outcome. An object with methods, because eight functions for each task would cost as much as the task. */
-class TaskRun implements RawTask {
-  readonly id: string | Buffer;
-  readonly attempt: number;
+export class TaskRun implements RawTask {
+  readonly delivery: Delivery;
   readonly abort: TaskAbort;
+  /** By performance.now(). */
+  readonly started: number;
+  id: string | Buffer = '';
+  attempt = 0;
   trace: Trace | undefined;
-  readonly #delivery: Delivery;
-  readonly #started: number;
+  /** Its place among those that run, and what is noted of it there (running.ts). */
+  before: TaskRun | undefined;
+  after: TaskRun | undefined;
+  metered: object | undefined;
+  /** Resolves when it has ended, however; made when it is needed. */
+  ending: PromiseWithResolvers<void> | undefined;
   readonly #options: RunOptions;
-  readonly #value: unknown;
-  readonly #batch: PartMark | undefined;
-  readonly #unique: string | undefined;
+  /** The task's parsed value, or its head. */
+  #value: unknown;
+  #batch: PartMark | undefined;
+  #unique: string | undefined;
   #over = false;
   #begun = false;
   #span: AttemptSpan | undefined;
   #spawned: Spawned | undefined;
 
-  constructor(delivery: Delivery, abort: TaskAbort, started: number, options: RunOptions, about: About) {
-    this.#delivery = delivery;
+  constructor(delivery: Delivery, abort: TaskAbort, started: number, options: RunOptions) {
+    this.delivery = delivery;
     this.abort = abort;
-    this.#started = started;
+    this.started = started;
     this.#options = options;
-    this.id = about.id;
-    this.attempt = about.attempt;
-    this.#value = about.value;
-    this.#batch = about.batch;
-    this.#unique = about.unique;
+  }
+
+  /** Returns the outcome of a handler that returns no promise; otherwise nothing, and calls `ended` later. */
+  start(): Finished | undefined {
+    const { delivery } = this;
+    const { deps, ended } = this.#options;
+    const { past } = delivery;
+    const poison = isPoison(past, deps.retry);
+    const size = sizeOf(delivery);
+    const tooLarge = size > deps.maxTaskBytes;
+    const parsed = parsedTask(delivery, size, deps.bytesOnly || tooLarge);
+    const { id, value } = parsed;
+    this.id = id;
+    this.#value = value;
+    const batch = markOf(value, id, delivery, deps);
+    const { options: own, notRun } = readOptions(parsed, past, deps);
+    const unique = own?.unique;
+    this.#unique = unique;
+    this.attempt = poison || tooLarge || notRun ? past.attempts : past.attempts + 1;
+    if (isMark(batch)) this.#batch = batch;
+    else if (batch !== undefined)
+      return this.#finish({ kind: 'dead', error: `it cannot be a part of a batch: ${batch.why}` });
+    if (notRun) return this.#finish({ kind: 'dead', ...notRun });
+    if (poison) {
+      const dead = poisonError(past, deps.exitReasonOf);
+      void dead.then((error) => ended(this.#finish({ kind: 'dead', error, poison: true }), this));
+      return undefined;
+    }
+    if (tooLarge)
+      return this.#finish({
+        kind: 'dead',
+        error:
+          `the task is too large: it has ${size} bytes, and at most ${deps.maxTaskBytes} are accepted here ` +
+          '(tasks.maxSize, --task-max-size); store it elsewhere and push a reference',
+      });
+    if (unique === undefined) return this.#begin();
+    const claim = { key: unique, forMs: own?.uniqueForMs ?? 0, id: String(id), receipt: delivery.receipt };
+    void this.#beginClaimed(claim);
+    return undefined;
   }
 
   get raw(): Buffer {
-    return this.#delivery.raw;
+    return this.delivery.raw;
+  }
+
+  get text(): string | undefined {
+    return this.delivery.text;
   }
 
   get queue(): string {
@@ -162,7 +158,7 @@ class TaskRun implements RawTask {
     return typeof this.#value === 'object' && !Buffer.isBuffer(this.#value);
   }
 
-  begin(): Finished | undefined {
+  #begin(): Finished | undefined {
     try {
       return this.#handle();
     } catch (error) {
@@ -170,18 +166,18 @@ class TaskRun implements RawTask {
     }
   }
 
-  async beginClaimed(claim: Claim): Promise<void> {
+  async #beginClaimed(claim: Claim): Promise<void> {
     const { deps, ended } = this.#options;
     const finished = await deps.claim(claim).then(
       (claimed) => {
-        if (claimed === 'fenced') return this.finish({ kind: 'release' });
-        if (claimed) return this.finish({ kind: 'cancelled', duplicateOf: claimed.holder });
-        return this.abort.reason ? this.#fail(this.abort.reason) : this.begin();
+        if (claimed === 'fenced') return this.#finish({ kind: 'release' });
+        if (claimed) return this.#finish({ kind: 'cancelled', duplicateOf: claimed.holder });
+        return this.abort.reason ? this.#fail(this.abort.reason) : this.#begin();
       },
       (cause: unknown) =>
         this.#unasked(new Error(`Redis did not say which task has the key "${claim.key}"`, { cause })),
     );
-    if (finished) ended(finished);
+    if (finished) ended(finished, this);
   }
 
   #handle(): Finished | undefined {
@@ -212,7 +208,7 @@ class TaskRun implements RawTask {
     } catch (error) {
       finished = this.#fail(error);
     }
-    this.#options.ended(finished);
+    this.#options.ended(finished, this);
   }
 
   together(run: () => void): void {
@@ -228,11 +224,11 @@ class TaskRun implements RawTask {
     } catch (error) {
       finished = this.#fail(error);
     }
-    this.#options.ended(finished);
+    this.#options.ended(finished, this);
   }
 
   failed(error: unknown): void {
-    this.#options.ended(this.#fail(error));
+    this.#options.ended(this.#fail(error), this);
   }
 
   /** What a handler leaves running may continue to report. */
@@ -249,35 +245,35 @@ class TaskRun implements RawTask {
   #succeed(result: unknown): Finished {
     const value = encodeResult(result, this.#options.deps.maxResultBytes);
     const spawned = this.#spawned?.tasks;
-    return this.finish(
+    return this.#finish(
       spawned && spawned.length > 0 ? { kind: 'result', value, spawned } : { kind: 'result', value },
     );
   }
 
   #fail(error: unknown): Finished {
-    if (this.abort.reason) return this.finish({ kind: 'release' });
-    if (NotBegun.is(error)) return { ...this.finish({ kind: 'release' }), unbegun: true };
+    if (this.abort.reason) return this.#finish({ kind: 'release' });
+    if (NotBegun.is(error)) return { ...this.#finish({ kind: 'release' }), unbegun: true };
     const { attempt } = this;
     const { retry, random, onThrown } = this.#options.deps;
     onThrown?.(this.id, attempt, error);
     const next = nextAttempt({ attempt, error, policy: retry, random: random() });
     return next.kind === 'dead'
-      ? this.finish({ kind: 'dead', error: next.reason }, error)
-      : this.finish({ kind: 'retry', delayMs: next.delayMs, error: describeError(error) }, error);
+      ? this.#finish({ kind: 'dead', error: next.reason }, error)
+      : this.#finish({ kind: 'retry', delayMs: next.delayMs, error: describeError(error) }, error);
   }
 
   /** It was not begun: however often, it costs no attempt. */
   #unasked(error: Error): Finished {
-    if (this.abort.reason) return this.finish({ kind: 'release' });
+    if (this.abort.reason) return this.#finish({ kind: 'release' });
     const { retry, random } = this.#options.deps;
     const policy = { ...retry, attempts: Infinity };
     const next = nextAttempt({ attempt: this.attempt, error, policy, random: random() });
     const delayMs = next.kind === 'retry' ? next.delayMs : 0;
-    const finished = this.finish({ kind: 'retry', delayMs, error: describeError(error) }, error);
-    return { ...finished, attempt: this.#delivery.past.attempts };
+    const finished = this.#finish({ kind: 'retry', delayMs, error: describeError(error) }, error);
+    return { ...finished, attempt: this.delivery.past.attempts };
   }
 
-  finish(ended: Outcome, error?: unknown): Finished {
+  #finish(ended: Outcome, error?: unknown): Finished {
     const { id, attempt, abort } = this;
     this.#over = true;
     this.#spawned?.close();
@@ -285,11 +281,11 @@ class TaskRun implements RawTask {
     const outcome: Outcome = abort.reason instanceof TaskCancelled ? { kind: 'cancelled' } : ended;
     this.#span?.end(outcome.kind, error);
     const finished: Finished = {
-      delivery: this.#delivery,
+      delivery: this.delivery,
       id,
       attempt,
       outcome,
-      serviceMs: performance.now() - this.#started,
+      serviceMs: performance.now() - this.started,
       unique: this.#unique,
       batch: this.#batch,
     };

@@ -1,10 +1,12 @@
 /** The tasks that run, from the start of the handler to its end. */
+import { TaskCancelled } from '../../../queue/cancel.ts';
 import type { Delivery } from '../../../queue/workers/turn.ts';
 import { hasExpired, type Finished } from '../../../queue/outcomes/outcome.ts';
 import { TaskAbort } from '../../task/abort.ts';
-import { runTask, type RunDeps } from '../../task/run.ts';
+import { TaskRun, type RunDeps } from '../../task/run.ts';
 import type { WorkerSlots } from '../slots/slots.ts';
 import type { ProgressOutbox } from './progress.ts';
+import { RunList } from './run-list.ts';
 
 export interface RunningTasksOptions {
   readonly run: RunDeps;
@@ -16,25 +18,17 @@ export interface RunningTasksOptions {
   readonly onFinished: (finished: Finished, now: number) => void;
 }
 
-interface Run {
-  readonly delivery: Delivery;
-  readonly abort: TaskAbort;
-  readonly started: number;
-  readonly metered: object | undefined;
-  /** Resolves when the handler has ended, however; made when it is needed. */
-  ended: PromiseWithResolvers<void> | undefined;
-}
-
 export interface RunningTasks {
   readonly size: number;
   readonly deliveries: readonly Delivery[];
   /** The first that began, and when, by performance.now(). */
-  readonly oldest: Pick<Run, 'delivery' | 'started'> | undefined;
+  readonly oldest: Pick<TaskRun, 'delivery' | 'started'> | undefined;
   /** For how long each has run, ms, the oldest first. */
   agesMs(now: number): readonly number[];
   /** Returns whether it has ended already; then `onHolding` is up to the caller. `started`: now, by performance.now(). */
   begin(delivery: Delivery, started: number): boolean;
-  abort(receipt: string, reason: Error): void;
+  /** By receipt, with the id. */
+  cancel(marked: ReadonlyMap<string, string | Buffer>): void;
   abortAll(this: void, reason: Error): void;
   /** Resolves when everything that runs now has ended. */
   ended(this: void): Promise<unknown>;
@@ -44,28 +38,26 @@ export interface RunningTasks {
 
 export function createRunningTasks(options: RunningTasksOptions): RunningTasks {
   const { slots, progress, onHolding, onFinished } = options;
-  const running = new Map<string, Run>();
+  const running = new RunList<TaskRun>();
   let dropped = false;
   const ends = (): Promise<void>[] =>
-    Array.from(running.values(), (run) => (run.ended ??= Promise.withResolvers<void>()).promise);
+    Array.from(running, (run) => (run.ending ??= Promise.withResolvers<void>()).promise);
   const { together } = slots;
   const runOptions = { deps: options.run, outbox: progress, ended: onEnded, together };
 
-  function onEnded(finished: Finished): void {
-    const { receipt } = finished.delivery;
-    const run = running.get(receipt);
-    running.delete(receipt);
-    if (run?.metered) slots.meter?.end(run.metered, performance.now(), endingOf(finished));
+  function onEnded(finished: Finished, run: TaskRun): void {
+    running.remove(run);
+    if (run.metered) slots.meter?.end(run.metered, performance.now(), endingOf(finished));
     if (!dropped) {
       onHolding();
-      onFinished(finished, run ? run.started + finished.serviceMs : performance.now());
+      onFinished(finished, run.started + finished.serviceMs);
       slots.release();
     }
-    run?.ended?.resolve();
+    run.ending?.resolve();
   }
 
   function abortAll(reason: Error): void {
-    for (const { abort } of running.values()) abort.abort(reason);
+    for (const { abort } of running) abort.abort(reason);
   }
 
   return {
@@ -73,26 +65,31 @@ export function createRunningTasks(options: RunningTasksOptions): RunningTasks {
       return running.size;
     },
     get deliveries() {
-      return Array.from(running.values(), ({ delivery }) => delivery);
+      return Array.from(running, ({ delivery }) => delivery);
     },
     get oldest() {
-      return running.values().next().value;
+      return running.first;
     },
-    agesMs: (now) => Array.from(running.values(), ({ started }) => now - started),
+    agesMs: (now) => Array.from(running, ({ started }) => now - started),
     begin: (delivery, started) => {
-      const abort = new TaskAbort();
-      const metered = slots.meter?.begin(started);
-      const finished = runTask(delivery, abort, started, runOptions);
+      const run = new TaskRun(delivery, new TaskAbort(), started, runOptions);
+      if (slots.meter) run.metered = slots.meter.begin(started);
+      const finished = run.start();
       if (finished) {
-        if (metered) slots.meter?.end(metered, performance.now(), endingOf(finished));
+        if (run.metered) slots.meter?.end(run.metered, performance.now(), endingOf(finished));
         onFinished(finished, started + finished.serviceMs);
         return true;
       }
       slots.occupy();
-      running.set(delivery.receipt, { delivery, abort, started, metered, ended: undefined });
+      running.add(run);
       return false;
     },
-    abort: (receipt, reason) => running.get(receipt)?.abort.abort(reason),
+    cancel: (marked) => {
+      for (const { delivery, abort } of running) {
+        const id = marked.get(delivery.receipt);
+        if (id !== undefined) abort.abort(new TaskCancelled(id));
+      }
+    },
     abortAll,
     ended: () => Promise.allSettled(ends()),
     drop: (reason) => {

@@ -8,7 +8,6 @@
  * A handler that returns immediately takes no slot and needs no promise; many of them in a row yield to everything else now
  * and then. Suspects (turn.lua) are begun only when nothing runs but their fellows, of other queues either.
  */
-import { TaskCancelled } from '../../../queue/cancel.ts';
 import { shortId } from '../../../queue/task.ts';
 import type { PackedTasks } from '../../../queue/workers/packed-tasks.ts';
 import type { Past } from '../../../queue/workers/past.ts';
@@ -166,7 +165,7 @@ export function createTasks(options: TasksOptions): Tasks {
     },
     cancel: (marked) => {
       options.log.info({ tasks: marked.size }, 'tasks were cancelled');
-      for (const [receipt, id] of marked) running.abort(receipt, new TaskCancelled(id));
+      running.cancel(marked);
       for (const delivery of held.remove(({ receipt }) => marked.has(receipt))) {
         // of a batch there may be a million: take as many as are dropped in no time
         pace.finished(0, sizeOf(delivery));
