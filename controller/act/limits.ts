@@ -1,7 +1,7 @@
 /**
  * Writes a pool's limits to its queues, and removes them when the pool has none any more. Each queue has them by itself. That
- * they are there is asked for with each reconcile: a Redis may have lost them. That they are gone is asked for when samples show other
- * limits than before: a Redis may have gone back to a time when they were there.
+ * they are there is asked for with each reconcile: a Redis may have lost them. That they are gone is asked for once, and whenever a sample
+ * shows them: a Redis may have gone back to a time when they were there.
  */
 import type { Redis } from 'ioredis';
 import { within } from '../../queue/connection/connection.ts';
@@ -14,22 +14,22 @@ const ANSWER_TIMEOUT_MS = 5_000;
 
 export interface LimitsState {
   /**
-   * None of its queues has limits of the pool, while a sample shows these, of others. `undefined`: that is not known, as what a controller
-   * before this one wrote may not be in the status yet.
+   * None of its queues has limits of the pool, unless a sample shows some. At first that is not known: what a controller before this one wrote
+   * may not be in the status yet.
    */
-  goneBeside: { readonly shown: string | undefined } | undefined;
+  gone: boolean;
 }
 
 export function initialLimitsState(): LimitsState {
-  return { goneBeside: undefined };
+  return { gone: false };
 }
 
 export interface LimitsInput {
   /** `namespace/name`. */
   readonly pool: string;
   readonly limits: QueueLimits | undefined;
-  /** Those that the last sample shows, of whomever, human-readable. */
-  readonly shown: string | undefined;
+  /** Who has set those that the last sample shows. */
+  readonly shownBy: readonly string[] | undefined;
   readonly queues: readonly QueueKeys[];
   readonly redisOf: (keys: QueueKeys) => Redis;
 }
@@ -42,17 +42,17 @@ export async function keepLimits(
   input: LimitsInput,
   state: LimitsState,
 ): Promise<{ readonly text: string | undefined; readonly changed: boolean }> {
-  const { pool, limits, shown, queues, redisOf } = input;
+  const { pool, limits, shownBy, queues, redisOf } = input;
   const owner = ownerOf(pool);
   if (!limits) {
-    if (!state.goneBeside || state.goneBeside.shown !== shown)
+    if (!state.gone || shownBy?.includes(owner))
       await within(ANSWER_TIMEOUT_MS, dropLimits(input), 'removing limits');
-    state.goneBeside = { shown };
+    state.gone = true;
     return { text: undefined, changed: false };
   }
   const wanted = checkLimits(limits, 'spec.limits');
   let changed = false;
-  state.goneBeside = undefined;
+  state.gone = false;
   for (const keys of queues) {
     const setting = setLimits(redisOf(keys), keys, wanted, owner);
     changed = (await within(ANSWER_TIMEOUT_MS, setting, 'setting limits')) || changed;

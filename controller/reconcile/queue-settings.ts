@@ -89,8 +89,8 @@ export async function keepPoolLimits(
   if (!link || link.source || sampled.kind === 'unknown' || mode === Mode.DryRun) return {};
   const { queues, sampler } = link;
   try {
-    const shown = sampled.sample.limits;
-    const input = { pool: keyOf(pool), limits, shown, queues, redisOf: sampler.redisOf };
+    const shownBy = sampled.sample.limitsBy;
+    const input = { pool: keyOf(pool), limits, shownBy, queues, redisOf: sampler.redisOf };
     await keepPriorities({ link, ...prioritiesOf(pool, state, claims) });
     if (state.connect.goneLevels.length > 0) state.connect.goneLevels = [];
     return { kept: await keepLimits(input, state.limits) };

@@ -12,6 +12,8 @@ export interface PoolSample extends Omit<QueueSample, 'busy' | 'limits'> {
   readonly blocked?: number;
   /** Those limits, where they are ours, human-readable. */
   readonly limits?: string;
+  /** Who has set those that its queues have, paused ones included. */
+  readonly limitsBy?: readonly string[];
   /** Of several lists, each of them. */
   readonly lists?: readonly ListSample[];
 }
@@ -41,8 +43,9 @@ const NOTHING: PoolSample['runnable'] = { waiting: 0, due: 0, dueSoon: 0, suspec
 
 function ofOneQueue({ limits, busy: _busy, ...sample }: QueueSample): PoolSample {
   const { paused, waiting, due, dueSoon, suspects, solitary } = sample;
-  if (paused) return { ...sample, runnable: NOTHING, pausedQueues: 1 };
-  if (limits) return { ...sample, ...withinLimits(sample, limits), pausedQueues: 0 };
+  const limitsBy = limits && [limits.by];
+  if (paused) return { ...sample, runnable: NOTHING, pausedQueues: 1, ...(limitsBy && { limitsBy }) };
+  if (limitsBy) return { ...sample, ...withinLimits(sample, limits), limitsBy, pausedQueues: 0 };
   const isEmpty = waiting + due + dueSoon === 0;
   const runnable = isEmpty ? NOTHING : { waiting, due, dueSoon, suspects, solitary };
   return { ...sample, runnable, pausedQueues: 0 };
@@ -108,6 +111,7 @@ function mergeSamples(samples: readonly PoolSample[]): PoolSample {
     samples.reduce((total, sample) => total + of(sample), 0);
   const blocked = sum((sample) => sample.blocked ?? 0);
   const limits = [...new Set(samples.flatMap((sample) => sample.limits ?? []))];
+  const limitsBy = samples.flatMap((sample) => sample.limitsBy ?? []);
   const earliest = (of: 'nextDue' | 'nextExpiry'): number | undefined => {
     const soonest = Math.min(...samples.map((sample) => (sample[of] ?? Infinity) - sample.now));
     return soonest === Infinity ? undefined : now + soonest;
@@ -152,5 +156,6 @@ function mergeSamples(samples: readonly PoolSample[]): PoolSample {
     pausedQueues: sum((sample) => sample.pausedQueues),
     ...(blocked > 0 && { blocked }),
     ...(limits.length > 0 && { limits: limits.join('; ') }),
+    ...(limitsBy.length > 0 && { limitsBy }),
   };
 }

@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
 import { setLimits } from '../../queue/limits/limits.ts';
 import { NotReplicated, openQueue, type Queue } from '../../queue/queue.ts';
-import { defineScripts } from '../../queue/scripts/scripts.ts';
+import { defineScripts, script } from '../../queue/scripts/scripts.ts';
 import { eventually } from '../support/eventually.ts';
 import { newerRedis } from '../support/newer-redis.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
@@ -60,6 +60,31 @@ test('new limits: what was in flight before counts, and what was held for anothe
   expect(await redis.lrange(keys.queue, 0, -1)).toEqual([of('a', 2)]);
   expect(await redis.hgetall(keys.limitRunning)).toEqual({ 1: '2' });
   expect(await setLimits(redis, keys, byNumber, 'test')).toBe(false);
+});
+
+test('new limits whose setter ended half-way: those that replace them finish what it left', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  const of = (customer: string, n: number): string => JSON.stringify({ customer, n });
+  const worker = await startHandWorker(redis, keys);
+  await redis.lpush(keys.queue, of('a', 1), of('a', 2), of('a', 3));
+  await worker.turn({ want: 1 });
+  await setLimits(redis, keys, { perKey: { field: 'customer', concurrency: 1 } }, 'test');
+  await worker.turn({ want: 9 });
+  expect(await redis.zrange(keys.held, '0', '-1', 'WITHSCORES')).toEqual(['a', '2']);
+  /** As `setLimits` does it, which ends when Redis has the limits. */
+  const begin = (...fields: string[]): Promise<unknown> => {
+    const { limits, limitState, held, heldDue, limitSlots, limitRunning } = keys;
+    const set = script(redis, 'limit-set');
+    return set(limits, limitState, held, heldDue, limitSlots, limitRunning, 'test', '0', ...fields);
+  };
+  expect(await begin('field', 'n', 'keyConcurrency', '3')).toEqual([1, 1, 1]);
+  expect(await redis.hgetall(keys.limitRunning)).toEqual({});
+  expect(await setLimits(redis, keys, { perKey: { field: 'n', concurrency: 2 } }, 'test')).toBe(true);
+  expect(await redis.hgetall(keys.limitRunning)).toEqual({ 1: '1' });
+  expect(await redis.exists(keys.held)).toBe(0);
+  expect(await redis.lrange(keys.queue, 0, -1)).toEqual([of('a', 3), of('a', 2)]);
 });
 
 // since Redis 7.2, WAIT has nothing to wait for where the connection has only read

@@ -33,9 +33,11 @@ call('HDEL', KEYS[2], 'woken', 'wokenDue')
 local slots = slots_of(string.sub(KEYS[1], 1, -7))
 slots.ready_all(slots.limit_time(clock[1] * 1000))
 local other = before.field ~= after.field
-local counts = after.keyConcurrency and (other or not before.keyConcurrency)
+-- what the limits before these have left to do
+local uncounted, unreturned = unpack(call('HMGET', KEYS[2], 'uncounted', 'unreturned'))
+local counts = after.keyConcurrency and (other or not before.keyConcurrency or uncounted)
 if other or not after.keyConcurrency then call('DEL', KEYS[5], KEYS[6]) end
-local returns = other and call('EXISTS', KEYS[3]) == 1
+local returns = (other or unreturned) and call('EXISTS', KEYS[3]) == 1
 call('HDEL', KEYS[2], 'uncounted', 'unreturned')
 if counts then call('HSET', KEYS[2], 'uncounted', 1) end
 if returns then call('HSET', KEYS[2], 'unreturned', 1) end
