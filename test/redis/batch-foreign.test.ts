@@ -21,7 +21,7 @@ import { numbers, openAt } from '../support/batches.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { freshKeys } from '../support/turns.ts';
-import { startWorker } from '../support/workers.ts';
+import { promptly, startWorker } from '../support/workers.ts';
 
 /** Replaces a key by a text; returns what brings it back. */
 async function spoil(redis: Redis, key: string): Promise<() => Promise<void>> {
@@ -101,6 +101,40 @@ describe('one list', () => {
       expect(await queue.batch.cancel('b')).toBe('cancelled');
       expect(await queue.batch.show('b')).toMatchObject({ state: 'cancelling' });
       expect(await queue.batch.show('b:0')).toMatchObject({ state: 'cancelling' });
+    },
+  );
+
+  const OF_END = {
+    queue: (keys: QueueKeys) => keys.queue,
+    errors: (keys: QueueKeys) => keys.errors,
+    dead: (keys: QueueKeys) => keys.dead,
+    batches: (keys: QueueKeys) => keys.batches,
+    batchNumbered: (keys: QueueKeys) => keys.batchNumbered('b:0'),
+    'batch-left of the outer one': (keys: QueueKeys) => keys.batchLeft('b'),
+    'batch-inner of the outer one': (keys: QueueKeys) => keys.batchInner('b'),
+  };
+  test.each(Object.entries(OF_END))(
+    'a batch that ends with its cancellation, while %s has another type',
+    async (_, nameOf) => {
+      const keys = freshKeys();
+      await using queue = openAt(server, keys);
+      const inner = nested(numbers(1), { then: { kind: 'join' } });
+      await queue.batch([inner], { id: 'b', then: { kind: 'merge' } });
+      const handler = (): never => {
+        throw new Error('no');
+      };
+      {
+        await using _worker = startWorker(server, keys, { retry: { ...promptly, attempts: 1 }, handler });
+        await eventually(async () => expect(await redis.llen(keys.dead)).toBe(1));
+      }
+      const mend = await spoil(redis, nameOf(keys));
+      const before = [await redis.hgetall(keys.batch('b:0')), await redis.hgetall(keys.batch('b'))];
+      await expect(queue.batch.cancel('b:0')).rejects.toThrow('WRONGTYPE');
+      expect([await redis.hgetall(keys.batch('b:0')), await redis.hgetall(keys.batch('b'))]).toEqual(before);
+      await mend();
+      expect(await queue.batch.cancel('b:0')).toBe('cancelled');
+      expect(await queue.batch.show('b:0')).toMatchObject({ state: 'cancelled', failed: 1 });
+      expect(await queue.batch.show('b')).toMatchObject({ state: 'ended', cancelled: 1 });
     },
   );
 
@@ -224,6 +258,32 @@ describe('partitions', () => {
       for (const keys of lists) expect(await redisOf(keys).exists(keys.batchReports)).toBe(0);
     },
   );
+
+  test('a share that cannot be cancelled yet is cancelled as a whole when it can', async () => {
+    await using scene = await openScene(place);
+    const { queue, lists, redisOf } = scene;
+    const letters = async (): Promise<number> =>
+      (await Promise.all(lists.map((keys) => redisOf(keys).llen(keys.dead)))).reduce((sum, n) => sum + n, 0);
+    await queue.batch(numbers(20), { id: 'b', then: { kind: 'merge' } });
+    {
+      const handler = (): never => {
+        throw new Error('no');
+      };
+      await using _worker = workIn(place, scene, handler);
+      await eventually(async () => expect(await letters()).toBe(20));
+    }
+    const found = await Promise.all(lists.map((keys) => redisOf(keys).exists(keys.batchShares('b'))));
+    const shares = lists.filter((_, i) => found[i] === 0);
+    const mends = await Promise.all(shares.map((keys) => spoil(redisOf(keys), keys.batchFailed('b'))));
+    await queue.batch.cancel('b').catch(() => undefined);
+    await tellAll(scene);
+    for (const keys of shares) expect(await redisOf(keys).hget(keys.batch('b'), 'state')).toBeNull();
+    for (const mend of mends) await mend();
+    await eventually(async () => {
+      await tellAll(scene);
+      expect(await queue.batch.show('b')).toMatchObject({ state: 'cancelled', failed: 20, cancelled: 0 });
+    });
+  });
 
   test('names that something else wrote among the shares do not keep a batch open', async () => {
     await using scene = await openScene(place);

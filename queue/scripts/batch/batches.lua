@@ -309,6 +309,31 @@ local function batches_of(queue, result, base, shown, now)
   end
   self.conclude_if_done, self.stop = conclude_if_done, stop
 
+  -- Raises, before anything is written, if a key that `stop` needs has another type. A batch of which no part waits or runs ends with it, and
+  -- is then a part that has ended of the one outside.
+  self.check_stop = function(stopped)
+    local checked = {}
+    local function check_batch(b)
+      if not b or b.over or checked[b.id] then return end
+      checked[b.id] = true
+      left(b)
+      call('SCARD', key('batch-failed', b.id))
+      if b.declared then call('LLEN', key('batch-ids', b.id)) end
+      if b.numbered then call('HLEN', key('batch-numbered', b.id)) end
+      local _, unfit = unfit_end(b)
+      if unfit then call(unpack(unfit)) end
+      check_batch(b.thenBatch and read(b.thenBatch))
+    end
+    local function check_inner(b)
+      check_batch(b)
+      for _, id in ipairs(call('SMEMBERS', key('batch-inner', b.id))) do
+        local inner = read(id)
+        if inner and not inner.over and not inner.state and not checked[id] then check_inner(inner) end
+      end
+    end
+    check_inner(stopped)
+  end
+
   -- Parts have ended: `ended` has lists of ids, `done`, `failed` and `cancelled`, and `numbers`, runs of numbered ones that are done, each of
   -- which may be missing. `about`: what they say of the batch, and in `why` the error of each failed one.
   settle = function(id, ended, about)

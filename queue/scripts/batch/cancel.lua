@@ -12,20 +12,7 @@ if not b then return -1 end
 if b.over then return 0 end
 if b.state then return 1 end
 
--- raises, before anything is written, if a key that this needs has another type
-local checked = {}
-local function check_stop(of)
-  checked[of.id] = true
-  batches.left(of)
-  redis.call('SCARD', base .. 'batch-failed:' .. of.id)
-  for _, id in ipairs(redis.call('SMEMBERS', base .. 'batch-inner:' .. of.id)) do
-    local inner = batches.read(id)
-    if inner and not inner.over and not inner.state and not checked[id] then check_stop(inner) end
-  end
-end
-redis.call('ZCARD', base .. 'cancelled')
-if b.role then redis.call('HLEN', base .. 'batch-reports') end
-check_stop(b)
+batches.check_stop(b)
 batches.stop(b, 'cancelling', ARGV[2])
 batches.conclude_if_done(b)
 return batches.reports > 0 and 2 or 1

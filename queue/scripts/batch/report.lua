@@ -16,11 +16,13 @@ local listed = batches.count_of(redis.call('HGET', b.key, 'listed:' .. share)) o
 if tonumber(ARGV[4]) ~= listed then return {2, listed} end
 local unfit = batches.unfit_end(b)
 if unfit then return redis.error_reply(unfit) end
+local fails = told.why and not b.state
+if fails then batches.check_stop(b) end
 if #ARGV > 4 then
   redis.call('RPUSH', base .. 'batch-ids:' .. id, unpack(ARGV, 5))
   redis.call('HSET', b.key, 'listed:' .. share, listed + #ARGV - 4)
 end
-if told.why and not b.state then batches.stop(b, 'failing', told.why) end
+if fails then batches.stop(b, 'failing', told.why) end
 if told.over then
   batches.left(b)
   redis.call('SREM', SHARES, share)

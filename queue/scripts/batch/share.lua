@@ -10,7 +10,10 @@ if b and b.role ~= 'share' then return 0 end
 if ARGV[4] ~= '' then
   -- it may not have begun: then it never does
   b = b or batches.create(ARGV[1], nil, {role = 'share', home = ARGV[2], homeResult = ARGV[3]})
-  if not b.over and not b.state then batches.stop(b, 'cancelling', ARGV[4]) end
+  if not b.over and not b.state then
+    batches.check_stop(b)
+    batches.stop(b, 'cancelling', ARGV[4])
+  end
   batches.conclude_if_done(b)
 end
 if b and b.over and batches.reports == 0 then batches.report(b) end
