@@ -11,6 +11,8 @@ const LONGEST_KEY = 512;
 /** When so many are known, all are forgotten: of those that are in use often, a few more copies are made. */
 const MOST_TEXTS = 4_096;
 const MOST_PARTS = 1_024;
+/** Parts that are further inside are left as they are. The API server takes objects of 10,000 levels, more than the stack does. */
+const DEEPEST = 100;
 
 /**
  * Returns a function that returns a JSON value of which parts are those of earlier ones, where they are equal. It changes the value
@@ -40,11 +42,11 @@ export function createSharing(): <T>(value: T) => T {
     return number === undefined ? undefined : `#${number};`;
   }
 
-  function sharedPart(value: object): object {
+  function sharedPart(value: object, depth: number): object {
     const fields = value as Record<string, unknown>;
     let key: string | undefined = Array.isArray(value) ? '[' : '{';
     for (const name of Object.keys(fields)) {
-      const field = share(fields[name]);
+      const field = share(fields[name], depth + 1);
       const sign = signOf(field);
       key = key === undefined || sign === undefined ? undefined : `${key}${name.length}:${name}${sign}`;
       // an assignment to this name would set the prototype
@@ -64,11 +66,11 @@ export function createSharing(): <T>(value: T) => T {
     return value;
   }
 
-  function share<T>(value: T): T {
+  function share<T>(value: T, depth: number): T {
     if (typeof value === 'string') return sharedText(value) as T;
-    if (typeof value !== 'object' || value === null) return value;
-    return sharedPart(value) as T;
+    if (typeof value !== 'object' || value === null || depth > DEEPEST) return value;
+    return sharedPart(value, depth) as T;
   }
 
-  return share;
+  return (value) => share(value, 0);
 }

@@ -85,3 +85,17 @@ test('more texts and parts than it keeps', () => {
   const value = (i: number): object => ({ name: `one of very many names, number ${i}`, inner: { i } });
   for (let i = 0; i < 10_000; i++) expect(share(value(i))).toEqual(value(i));
 });
+
+test('what is nested as deeply as the API server allows is as it was', () => {
+  const share = createSharing();
+  const deep = (): unknown => {
+    const levels = 9_990;
+    return JSON.parse(`${'{"a":['.repeat(levels / 2)}1${']}'.repeat(levels / 2)}`);
+  };
+  const level = (value: unknown, count: number): unknown => {
+    let at = value;
+    for (let i = 0; i < count; i++) at = Object.values(at as object)[0];
+    return at;
+  };
+  for (const shared of [share(deep()), share(deep())]) expect(level(shared, 9_990)).toBe(1);
+});
