@@ -137,10 +137,11 @@ export function createClaims(): Claims {
     cronsBeside: (pool) => {
       const mine = keyOf(pool);
       const [list = ''] = queueNames(pool);
-      return consumers.at(list).flatMap(({ key, value: { namespace, crons, ...other } }) => {
+      return consumers.at(list).flatMap(({ key, value: other }) => {
+        const { namespace, name, crons } = other;
         if (key === mine || crons?.list !== list) return [];
         const isNear = namespace === pool.metadata.namespace;
-        const who = isNear ? `pool "${other.name}"` : 'a pool of another namespace';
+        const who = isNear ? `pool "${name}"` : 'a pool of another namespace';
         const isOlder = byAge(other, pool.metadata) < 0;
         return crons.all.map((cron) => ({ cron, who, isOlder }));
       });
@@ -184,13 +185,18 @@ function deploymentKeyOf({ metadata: { namespace, name }, spec }: WorkerPool): s
 
 /** Identifies a pool's queues, as far as the specs show: a server may be reached under several addresses. */
 function queueNames(pool: WorkerPool): string[] {
-  const { spec } = pool;
-  const { partitions = 1 } = spec;
-  const lists =
-    partitions > 1
-      ? partitionKeys(spec.queue, spec.result, partitions).map(({ queue }) => queue)
-      : [...queuesOf(spec), ...levelsOf(spec)];
-  return lists.map(placesFor(pool));
+  return listsOf(pool.spec).map(placesFor(pool));
+}
+
+function listsOf(spec: WorkerPoolSpec): string[] {
+  const { queue, result, partitions = 1 } = spec;
+  if (partitions <= 1) return [...queuesOf(spec), ...levelsOf(spec)];
+  try {
+    return partitionKeys(queue, result, partitions).map((keys) => keys.queue);
+  } catch {
+    // the pool itself reports it
+    return [];
+  }
 }
 
 function placesFor({ metadata: { namespace }, spec }: WorkerPool): (queue: string) => string {
@@ -208,11 +214,13 @@ function levelsOf({ queue, priorities = [] }: Pick<WorkerPoolSpec, 'queue' | 'pr
   }
 }
 
-type Aged = Pick<Claimant, 'name' | 'creationTimestamp'>;
+type Aged = Pick<Claimant, 'namespace' | 'name' | 'creationTimestamp'>;
 
-/** Oldest first; pools created in the same second by name. */
+/** Oldest first; pools created in the same second by name, those of one name by namespace. */
 function byAge(a: Aged, b: Aged): number {
-  const [one, other] = [a, b].map(({ creationTimestamp = '', name }) => `${creationTimestamp} ${name}`);
+  const [one, other] = [a, b].map(
+    ({ creationTimestamp = '', namespace, name }) => `${creationTimestamp} ${name} ${namespace}`,
+  );
   return one === other ? 0 : (one ?? '') < (other ?? '') ? -1 : 1;
 }
 

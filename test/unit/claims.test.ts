@@ -284,4 +284,21 @@ describe('what belongs to a queue', () => {
       { cron: nightly, who: 'a pool of another namespace', isOlder: false },
     ]);
   });
+
+  test('of two pools of one name that were created in the same second, exactly one is older', () => {
+    const crons = [{ name: 'daily', schedule: '0 3 * * *', task: '{}' }];
+    const pools = ['a', 'b'].map((namespace) => pool('one', { queue: 'q', crons, namespace }));
+    const claims = createClaims();
+    noted(claims, ...pools);
+    const older = pools.map((one) => claims.cronsBeside(one).map(({ isOlder }) => isOlder));
+    expect(older).toEqual([[false], [true]]);
+  });
+
+  test('a pool whose queue cannot have the partitions that it asks for claims none, and is reconciled', () => {
+    const claims = createClaims();
+    const wrong = pool('one', { queue: 'a{b' });
+    const asked = { ...wrong, spec: { ...wrong.spec, result: 'r', partitions: 3 } };
+    expect(claims.pool('here/one', asked)).toEqual([]);
+    expect([claims.sharing(asked), claims.cronsBeside(asked)]).toEqual([undefined, []]);
+  });
 });
