@@ -42,12 +42,15 @@ export const inlineLua: Plugin = {
 /**
  * The scripts with these names as one file, `text`, and a plugin that replaces them by their names: a server is sent a text once on each
  * connection, which is then read from the file, by `__readLua(position, length)`. Texts in a bundle stay in memory, twice if they are called.
+ * The file ends with the hash of all that is before, by which the program knows it (`__checkLua(position, hash)`): the texts of another build
+ * would be cut elsewhere.
  */
 export function luaInFile(names: ReadonlySet<string>): { readonly text: string; readonly plugin: Plugin } {
   const texts = Object.entries(sources)
     .filter(([name]) => names.has(name))
     .map(([name, lua]) => ({ name, lua: compactLua(lua) }));
-  const text = texts.map(({ lua }) => lua).join('');
+  const all = texts.map(({ lua }) => lua).join('');
+  const hash = hashOf(all);
   let end = 0;
   const places = texts.map(({ name, lua }) => {
     const length = Buffer.byteLength(lua);
@@ -55,12 +58,13 @@ export function luaInFile(names: ReadonlySet<string>): { readonly text: string; 
     return [name, [end - length, length]];
   });
   const contents = `
+    __checkLua(${end}, '${hash}');
     const places = ${JSON.stringify(Object.fromEntries(places))};
     export const hashes = new Map(${JSON.stringify(texts.map(({ name, lua }) => [name, hashOf(lua)]))});
     export const sources = Object.fromEntries(Array.from(hashes.keys(), (name) => [name, name]));
     export const textOf = (name) => __readLua(...places[name]);`;
   return {
-    text,
+    text: all + hash,
     plugin: {
       name: 'lua-in-file',
       setup(bundler) {

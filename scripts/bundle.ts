@@ -315,7 +315,9 @@ export async function bundleLaunched(): Promise<void> {
     outfile: resolve(outputFolder, 'worker.body.js'),
     format: 'cjs',
     plugins: [launcherImport, registryOnly, ...common(contents).plugins],
-    banner: { js: `${noticeFor('worker')}\n(function (require, module, __import, performance, __readLua) {` },
+    banner: {
+      js: `${noticeFor('worker')}\n(function (require, module, __import, performance, __readLua, __checkLua) {`,
+    },
     footer: { js: '})' },
     // the version is defined, so it is not read from a file beside the bundle
     logOverride: { 'empty-import-meta': 'silent' },

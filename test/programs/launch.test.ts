@@ -86,6 +86,40 @@ test('a server that has forgotten the scripts is sent them again, also by a work
   expect(worker.log.map(({ event }) => event)).toEqual([LogEvent.Registered, LogEvent.Ready]);
 });
 
+test('without the file of its scripts, or with that of another build, it says so in one sentence and ends', async () => {
+  const file = join(folder, 'worker.lua');
+  const built = await readFile(file, 'utf8');
+  const refusal = async (): Promise<unknown> =>
+    await start('--command', 'cat').then(
+      () => undefined,
+      ({ code, stderr }: { readonly code: number; readonly stderr: string }) => ({ code, stderr }),
+    );
+  const copy = "copy all files of one build of the worker's image\n";
+  const other = {
+    code: 1,
+    stderr: `millrace-worker: ${file} is not the file that was built with the worker: ${copy}`,
+  };
+  try {
+    const others = [
+      '',
+      built.slice(0, -1),
+      `${built} `.slice(1),
+      built.replace('return', 'return '),
+      `\n${built}`,
+    ];
+    for (const content of others) {
+      await writeFile(file, content);
+      expect(await refusal()).toEqual(other);
+    }
+    await rm(file);
+    const missing = `cannot read its Lua scripts (ENOENT: no such file or directory, open '${file}')`;
+    expect(await refusal()).toEqual({ code: 1, stderr: `millrace-worker: ${missing}: ${copy}` });
+  } finally {
+    await writeFile(file, built);
+  }
+  expect((await start('--version')).stdout).toMatch(/^\d/);
+});
+
 test('it has the metrics of a worker', async () => {
   await using server = await startRedis();
   const port = await freePort();

@@ -30,17 +30,43 @@ function release(bytes: Buffer): void {
   if (bytes.length === bytes.buffer.byteLength) (bytes.buffer as ArrayBuffer).transfer(0);
 }
 
+const luaPath = join(folder, 'worker.lua');
+
+/** Ends the process: it is no worker without its scripts. */
+function refuse(why: string): never {
+  process.stderr.write(`millrace-worker: ${why}: copy all files of one build of the worker's image\n`);
+  process.exit(1);
+}
+
 /** Open from the start, so that a server which has forgotten a script gets it where tasks have used up all file descriptors. */
-const luaFile = openSync(join(folder, 'worker.lua'), 'r');
+function openLua(): number {
+  try {
+    return openSync(luaPath, 'r');
+  } catch (error) {
+    return refuse(`cannot read its Lua scripts (${(error as Error).message})`);
+  }
+}
+
+const luaFile = openLua();
 
 /** A part of the file, by bytes. Throws if it cannot be read. */
 function readLua(position: number, length: number): string {
   const bytes = Buffer.allocUnsafeSlow(length);
-  if (readSync(luaFile, bytes, 0, length, position) < length)
-    throw new Error(`${folder}/worker.lua is not the one that was built with the worker`);
+  if (readSync(luaFile, bytes, 0, length, position) < length) throw new Error(`${luaPath} ends too early`);
   const text = bytes.toString();
   release(bytes);
   return text;
+}
+
+/** Whether the file is the one that was built with the worker: it ends with this hash, which begins there. */
+function checkLua(position: number, hash: string): void {
+  let found: string | undefined;
+  try {
+    found = readLua(position, hash.length);
+  } catch {
+    // it is shorter, or no file
+  }
+  if (found !== hash) refuse(`${luaPath} is not the file that was built with the worker`);
 }
 
 const cachedData = readKept();
@@ -66,6 +92,7 @@ type Start = (
   importModule: (url: string) => Promise<unknown>,
   clock: typeof performance,
   lua: typeof readLua,
+  check: typeof checkLua,
 ) => void;
 const start = script.runInThisContext() as Start;
-start(createRequire(program), { exports: {} }, (url) => import(url), performance, readLua);
+start(createRequire(program), { exports: {} }, (url) => import(url), performance, readLua, checkLua);
