@@ -15,14 +15,11 @@ local ms = queue_time(KEYS[5], now)
 redis.call('HSET', KEYS[5], 'at', now, 'ms', ms, 'lease', ARGV[2])
 -- exact up to 2^53, reached in the year 2255
 local epoch = now * 1000 + tonumber(ARGV[3])
--- the run of this server: see note.lua
-local info = redis.pcall('INFO', 'server')
-local server = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''
 -- Redis keeps a small hash as a list, in which each turn would look for each field from end to end: a long value makes it a
 -- table for as long as the key lives
 redis.call('HSET', KEYS[2], '', string.rep(' ', 65))
 redis.call('HSET', KEYS[2], 'epoch', string.format('%.0f', epoch), 'turn', 0, 'seq', 0, 'state', 'starting',
-  'started', now, 'till', ms + tonumber(ARGV[2]), 'server', server, unpack(ARGV, 4))
+  'started', now, 'till', ms + tonumber(ARGV[2]), 'server', server_run(), unpack(ARGV, 4))
 redis.call('HDEL', KEYS[2], '')
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
 redis.pcall('HSET', KEYS[3], ARGV[1], 0)
