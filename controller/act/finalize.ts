@@ -222,7 +222,10 @@ async function podsRemain(input: FinalizeInput): Promise<boolean> {
 }
 
 /** Ends the epochs of the pool's workers: their pods are gone, so nothing writes on their behalf any more. */
-async function returnTasks({ pool, redis: link }: FinalizeInput): Promise<number> {
+export async function returnTasks({
+  pool,
+  redis: link,
+}: Pick<FinalizeInput, 'pool' | 'redis'>): Promise<number> {
   if (!link) throw new Error('the address of Redis is not resolved');
   const { sampler, queues } = link;
   let returned = 0;
@@ -242,14 +245,15 @@ async function returnTasks({ pool, redis: link }: FinalizeInput): Promise<number
 
 async function returnFrom(redis: Redis, keys: QueueKeys, workers: readonly WorkerEntry[]): Promise<number> {
   let returned = 0;
-  for (const { id: worker } of workers) {
+  for (const { id: worker, epoch } of workers) {
     const [record] = await within(
       ANSWER_TIMEOUT_MS,
       readWorkerRecords(redis, [{ keys, worker }]),
       'CLIENT LIST',
     );
     const graveMs = record?.connected === false ? 0 : undefined;
-    const reaped = reap(redis, keys, worker, 'any', 'displaced', graveMs);
+    // only the one that was listed: a worker of another pool may have the name by now
+    const reaped = reap(redis, keys, worker, epoch, 'displaced', graveMs);
     returned += (await within(ANSWER_TIMEOUT_MS, reaped, 'reap')) ?? 0;
   }
   return returned;
