@@ -9,9 +9,11 @@ import math
 import os
 import signal
 import subprocess
+import sys
 import threading
 import zlib
 from collections.abc import AsyncIterator, Coroutine
+from fractions import Fraction
 from typing import Any, cast
 
 import pytest
@@ -30,6 +32,7 @@ from millrace import (
     TaskFailed,
     nested,
 )
+from millrace._results import seconds_of
 
 
 def test_pushes_what_a_plain_worker_takes(queue: Queue, name: str, plain: redis.Redis) -> None:
@@ -391,6 +394,44 @@ def test_a_timeout_may_be_a_timedelta(url: str, queue: Queue, name: str) -> None
     run(steps())
 
 
+@pytest.mark.parametrize("seconds", [Fraction(1, 100), -(10**400), -math.inf])
+def test_a_timeout_may_be_any_real_number(queue: Queue, seconds: Any) -> None:
+    with pytest.raises(ResultTimeout):
+        queue.result("nobody", timeout=seconds)
+
+
+def test_a_timeout_beyond_all_floats_never_ends() -> None:
+    for timeout in (10**400, math.inf, None):
+        assert seconds_of(timeout) is None
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python does not tell how often a task was cancelled")
+def test_a_wait_that_is_cancelled_ends_whatever_it_does_at_that_moment(
+    url: str, queue: Queue, name: str
+) -> None:
+    batch = queue.batch([{"n": 1}])
+
+    async def steps() -> None:
+        async with AsyncQueue(url, queue=name, result=f"{name}:result") as queue:
+
+            async def results() -> None:
+                async for _ in queue.results(["nobody"]):
+                    pass
+
+            waits = (lambda: queue.batch.wait(batch.id), lambda: queue.result("nobody"), results)
+            for turns in range(40):
+                for wait in waits:
+                    waiting: asyncio.Task[Any] = asyncio.create_task(wait())
+                    for _ in range(turns):
+                        await asyncio.sleep(0)
+                    waiting.cancel()
+                    ended, _ = await asyncio.wait([waiting], timeout=30)
+                    assert ended, f"after {turns} turns of the loop"
+                    assert waiting.cancelled()
+
+    run(steps())
+
+
 def test_a_process_that_was_forked_off_is_a_client_of_its_own(
     queue: Queue, name: str, plain: redis.Redis
 ) -> None:
@@ -420,6 +461,11 @@ def test_a_process_that_was_forked_off_is_a_client_of_its_own(
         "redis://:12/secret@localhost",
         "redis://:12#secret@x",
         "redis://localhost/secret",
+        "redis://:12?secret@localhost",
+        "redis://localhost:0/secret",
+        "redis://localhost/0?db=",
+        "unix://secret/redis.sock",
+        "unix:///tmp/redis#secret.sock",
     ],
 )
 def test_a_url_that_would_be_read_as_another_one_is_refused_and_not_shown(url: str) -> None:
@@ -429,6 +475,7 @@ def test_a_url_that_would_be_read_as_another_one_is_refused_and_not_shown(url: s
         assert "cret" not in str(refused.value)
     Queue("redis://:s%2Fecret@localhost/3?protocol=3").close()
     Queue("unix:///tmp/some.sock?db=1").close()
+    Queue("unix://user@/tmp/some.sock?db=1&password=s@cret").close()
 
 
 def test_clients_of_the_other_kind_are_refused(plain: redis.Redis) -> None:

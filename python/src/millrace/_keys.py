@@ -66,21 +66,28 @@ def partition_of(id: str | bytes, partitions: int) -> int:
 
 def check_url(url: str) -> None:
     """Raises ``ValueError`` for a Redis URL whose parts redis-py would take for others, without showing the password in it."""
+    quoted = "special characters of user and password as in urllib.parse.quote(password, safe='')"
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        wrong = parts.port == 0
     except ValueError:
-        raise ValueError(
-            "the Redis URL has no port where it should be: write special characters of user and password as in "
-            "urllib.parse.quote(password, safe='')"
-        ) from None
+        wrong = True
+    if wrong:
+        raise ValueError(f"the Redis URL has no port where it should be: write {quoted}") from None
+    # redis-py would leave them out
+    if any(not re.fullmatch("[^=]+=.+", option) for option in parts.query.split("&") if option):
+        raise ValueError(f"the Redis URL has an option without a value: write it as in ?db=0, and {quoted}")
     # redis-py would use database 0 instead, which may belong to another application
     if parts.scheme in ("redis", "rediss") and (
         parts.fragment or not re.fullmatch(r"/?(\d+/?)?", parts.path)
     ):
         raise ValueError(
-            "the Redis URL names a database that is not a number: write it as in /0, and special characters of user and password "
-            "as in urllib.parse.quote(password, safe='')"
+            f"the Redis URL names a database that is not a number: write it as in /0, and {quoted}"
+        )
+    # and the rest of the path
+    if parts.scheme == "unix" and (parts.fragment or parts.hostname):
+        raise ValueError(
+            f"the Redis URL has no path of a socket where it should be: write it as in unix:///tmp/redis.sock, and {quoted}"
         )
 
 

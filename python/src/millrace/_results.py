@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import numbers
 import time
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
@@ -135,11 +136,15 @@ def seconds_of(timeout: Timeout) -> float | None:
     if timeout is None:
         return None
     seconds = timeout.total_seconds() if isinstance(timeout, datetime.timedelta) else timeout
-    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+    if not isinstance(seconds, numbers.Real) or isinstance(seconds, bool):
         raise TypeError(f"timeout is a number of seconds or a timedelta: got {timeout!r:.100}")
-    if math.isnan(seconds):
+    try:
+        number = float(seconds)
+    except OverflowError:
+        number = math.inf if seconds > 0 else -math.inf
+    if math.isnan(number):
         raise ValueError("timeout is a number of seconds: got nan; None waits for as long as it takes")
-    return None if seconds == math.inf else float(seconds)
+    return None if number == math.inf else number
 
 
 def due(delay: float | datetime.timedelta | None, at: datetime.datetime | None) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import functools
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from types import TracebackType
 from typing import Any, Literal, TypeVar, cast, overload
 
@@ -131,10 +131,12 @@ class AsyncQueue:
         try:
             while futures:
                 left = None if deadline is None else max(0.0, deadline - loop.time())
+                cancels = _cancels()
                 try:
                     id, future = await asyncio.wait_for(ended.get(), left)
                 except (TimeoutError, asyncio.TimeoutError):
                     raise ResultTimeout(next(iter(futures)), seconds or 0) from None
+                _raise_lost(cancels)
                 futures.pop(id)
                 yield outcome(id, future.result(), as_)
         finally:
@@ -228,10 +230,12 @@ class AsyncQueue:
             except StopIteration as done:
                 return cast(T, done.value)
             error = None
+            cancels = _cancels()
             try:
                 reply = as_bytes(await self._make(step))
             except Exception as failed:
                 error = failed
+            _raise_lost(cancels)
 
     async def _make(self, step: Step) -> Any:
         if isinstance(step, Script):
@@ -253,6 +257,19 @@ class AsyncQueue:
             return await self._redis.evalsha(sha, len(step.keys), *keys_and_args)
         except NoScriptError:
             return await self._redis.eval(text, len(step.keys), *keys_and_args)
+
+
+def _cancels() -> int:
+    """How often the current task was cancelled, where Python tells it (3.11)."""
+    cancelling: Callable[[], int] | None = getattr(asyncio.current_task(), "cancelling", None)
+    return 0 if cancelling is None else cancelling()
+
+
+def _raise_lost(before: int) -> None:
+    """Until Python 3.12, ``asyncio.wait_for`` loses a cancellation that comes when what it waits for has just ended, and redis-py sends commands
+    by it: what was cancelled would go on for ever."""
+    if _cancels() > before:
+        raise asyncio.CancelledError
 
 
 def _put(
