@@ -57,10 +57,14 @@ const ZERO = 0x30;
 const MAX_THEN_BYTES = 1 << 20;
 
 /**
- * The mark of a task, `id`, by its parsed value and its bytes, in which the numbers of `then` are as they were written; `undefined` for a
- * task that is no part of a batch. Throws `BadBatch`.
+ * The mark of a task, `id`, by its parsed value and its bytes, in which the numbers of `then` are as they were written: they are read for
+ * that alone. `undefined` for a task that is no part of a batch. Throws `BadBatch`.
  */
-export function partMarkOf(value: unknown, id: string | Buffer, raw: Uint8Array): PartMark | undefined {
+export function partMarkOf(
+  value: unknown,
+  id: string | Buffer,
+  task: { readonly raw: Uint8Array },
+): PartMark | undefined {
   const batch = batchField(value);
   if (batch === undefined) return undefined;
   const name = batch['id'] as string;
@@ -73,7 +77,7 @@ export function partMarkOf(value: unknown, id: string | Buffer, raw: Uint8Array)
   return {
     id: name,
     ...(size !== undefined && { size: checkSize(name, size) }),
-    ...(then !== undefined && { then: encodeThen(name, isPlainObject(then) ? exactThen(raw) : then) }),
+    ...(then !== undefined && { then: encodeThen(name, isPlainObject(then) ? exactThen(task.raw) : then) }),
     ...(onFailure !== undefined && { onFailure: checkPolicy(name, onFailure) }),
   };
 }
@@ -224,7 +228,7 @@ export function encodeThen(batch: string, then: unknown): ThenTask {
     );
   const whole = typeof task === 'string' || hasId(task) ? exact : withId(exact as object, `${batch}:then`);
   const { id, raw } = encodedThen(batch, whole);
-  const outer = partMarkOf(task, id, Buffer.from(raw));
+  const outer = partMarkOf(task, id, { raw: Buffer.from(raw) });
   if (outer?.id === batch)
     throw new BadBatch(`"then" of batch "${batch}" is a part of that batch itself, which would wait for it`);
   return {

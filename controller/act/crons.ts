@@ -128,7 +128,7 @@ function checkTask(cron: CronSpec, index: number): void {
   const { value } = parseTask(bytes);
   try {
     taskOptionsOf(value);
-    partMarkOf(value, id, bytes);
+    partMarkOf(value, id, { raw: bytes });
   } catch (error) {
     throw new RangeError(`crons[${index}].task: ${(error as Error).message}`, { cause: error });
   }

@@ -77,7 +77,7 @@ export function saidOf(raw: Buffer, id: string | Buffer): Pick<Finished, 'batch'
     }
   };
   return {
-    batch: right(() => partMarkOf(value, id, raw)),
+    batch: right(() => partMarkOf(value, id, { raw })),
     unique: right(() => taskOptionsOf(value)?.unique),
   };
 }

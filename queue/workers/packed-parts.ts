@@ -22,10 +22,16 @@ export function packedGroup(
   const numbers: number[] = [];
   const named: number[] = [];
   let ascend = true;
+  let before = -1;
   for (const at of results) {
     const number = partNumber(mark.id, all[at]?.id ?? '');
-    if (number === undefined) named.push(at + 1);
-    else if (numbers.push(number) > 1 && number <= (numbers.at(-2) ?? 0)) ascend = false;
+    if (number === undefined) {
+      named.push(at + 1);
+      continue;
+    }
+    numbers.push(number);
+    if (number <= before) ascend = false;
+    before = number;
   }
   return {
     id: mark.id,

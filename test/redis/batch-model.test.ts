@@ -177,7 +177,7 @@ async function makeTurn(
 /** An outcome as a worker makes it. A task of a batch that is being cancelled is cancelled, as workers do that have read its mark. */
 async function ended(queue: Queue, delivery: Delivery, ending: Ending): Promise<Finished> {
   const { id, value } = parseTask(delivery.raw);
-  const batch = partMarkOf(value, id, delivery.raw);
+  const batch = partMarkOf(value, id, delivery);
   const state = batch && (await queue.batch.show(batch.id))?.state;
   const stopped = state === 'failing' || state === 'cancelling';
   const about = { delivery, id, attempt: 1, serviceMs: 1, ...(batch && { batch }) };

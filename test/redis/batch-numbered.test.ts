@@ -26,7 +26,7 @@ const open = (keys: QueueKeys): Queue =>
 
 function ended(delivery: Delivery, outcome: Finished['outcome']): Finished {
   const { id, value } = parseTask(delivery.raw);
-  const batch = partMarkOf(value, id, delivery.raw);
+  const batch = partMarkOf(value, id, delivery);
   return { delivery, id, attempt: 1, serviceMs: 1, outcome, ...(batch && { batch }) };
 }
 

@@ -47,7 +47,7 @@ describe.each(places)('%s', (_, start) => {
         const { tasks } = await worker.turn({ want: 100 });
         const entries = tasks.map(async (delivery): Promise<Finished> => {
           const { id, value } = parseTask(delivery.raw);
-          const batch = partMarkOf(value, id, delivery.raw);
+          const batch = partMarkOf(value, id, delivery);
           const state = batch && (await queue.batch.show(batch.id))?.state;
           const stops = state === 'failing' || state === 'cancelling';
           const outcome = stops ? ({ kind: 'cancelled' } as const) : outcomeOf(String(id));

@@ -135,7 +135,7 @@ test('no turn counts more parts than a batch has', async () => {
   const { tasks } = await worker.turn({ want: 5 });
   const finished = tasks.map((delivery) => {
     const { id, value } = parseTask(delivery.raw);
-    const batch = partMarkOf(value, id, delivery.raw);
+    const batch = partMarkOf(value, id, delivery);
     if (!batch) throw new Error(`${String(id)} is no part`);
     const outcome = { kind: 'result', value: 'done' } as const;
     return { delivery, id, attempt: 1, serviceMs: 1, outcome, batch };

@@ -43,7 +43,7 @@ test('what a plain client pushes are parts that a worker accepts, nested ones to
     for (const task of plainTasks(nameBatch(batch, batch.id))) {
       const raw = Buffer.from(task);
       const { id, value } = parseTask(raw);
-      expect(names).toContain(partMarkOf(value, id, raw)?.id);
+      expect(names).toContain(partMarkOf(value, id, { raw })?.id);
     }
   }
 });

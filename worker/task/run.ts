@@ -346,13 +346,12 @@ function markOf(
   delivery: Delivery,
   { queue, inPartitions }: RunDeps,
 ): PartMark | { readonly why: string } | undefined {
-  if (batchIdOf(value) === undefined) return undefined;
-  if (inPartitions && isLevelName(queue))
+  if (inPartitions && isLevelName(queue) && batchIdOf(value) !== undefined)
     return {
       why: `"${queue}" is the list of a priority, and parts are counted among tasks of normal priority: push it to the queue itself`,
     };
   try {
-    const mark = partMarkOf(value, id, delivery.raw);
+    const mark = partMarkOf(value, id, delivery);
     if (mark?.size === undefined || !inPartitions) return mark;
     return {
       why: `it names the size of batch "${mark.id}", and "${queue}" is a partition of a queue, which has some of its parts only: add the parts with a library (queue.batch) or millrace batch begin, or push them to a queue without partitions`,

@@ -133,7 +133,7 @@ async function readTask(
   if (misfit !== undefined) return notRun(misfit);
   const { value } = taskHead(raw);
   try {
-    partMarkOf(value, id, raw);
+    partMarkOf(value, id, { raw });
   } catch (error) {
     return notRun(`it cannot be a part of a batch: ${(error as Error).message}`);
   }
