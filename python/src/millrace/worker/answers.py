@@ -35,7 +35,11 @@ _WORD = 1 << 63
 
 def encoded(value: object, most: int) -> bytes:
     """A result as it is stored: text and bytes as they are, anything else as JSON. Raises ``ResultError`` if that is beyond ``most``."""
-    body = _encoded(value)
+    # what most small functions return; the encoder takes five times as long
+    if type(value) is int and -_WORD < value < _WORD:
+        body = repr(value).encode()
+    else:
+        body = b"null" if value is None else _encoded(value)
     if len(body) > most:
         raise ResultError(
             f"the result is too large: it has {len(body)} bytes, and at most {most} are allowed here; "
@@ -45,11 +49,6 @@ def encoded(value: object, most: int) -> bytes:
 
 
 def _encoded(value: object) -> bytes:
-    # what most small functions return; the encoder takes five times as long
-    if value is None:
-        return b"null"
-    if type(value) is int and -_WORD < value < _WORD:
-        return repr(value).encode()
     if isinstance(value, str):
         try:
             return value.encode()

@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 
 from . import frames
 
@@ -40,16 +41,15 @@ class Outbox:
         """Keeps it for the next `send`, unless there is much already."""
         self._parts.append(frame)
         self._size += len(frame)
-        self._send_if_full()
+        if self._size >= _TOGETHER_BYTES or len(self._parts) >= _TOGETHER:
+            self.send_answers()
 
     def add_result(self, number: int, body: bytes) -> None:
         """The same for a result that may share a frame with others."""
-        self._parts.append((number, body))
+        parts = self._parts
+        parts.append((number, body))
         self._size += len(body)
-        self._send_if_full()
-
-    def _send_if_full(self) -> None:
-        if self._size >= _TOGETHER_BYTES or len(self._parts) >= _TOGETHER:
+        if self._size >= _TOGETHER_BYTES or len(parts) >= _TOGETHER:
             self.send_answers()
 
     def send_answers(self, frame: bytes = b"") -> None:
@@ -102,6 +102,23 @@ class Outbox:
 
 def _joined(parts: list[bytes | tuple[int, bytes]]) -> bytes:
     """Results that follow one another in number share a frame, which is not much longer than the last of them."""
+    return _as_results(parts) or _as_frames(parts)
+
+
+def _as_results(parts: Sequence[bytes | tuple[int, bytes]]) -> bytes | None:
+    """One frame for all, if they are such results, as nearly always."""
+    found = [part for part in parts if not isinstance(part, bytes)]
+    count = len(found)
+    if count < len(parts) or count < 2:
+        return None
+    numbers, bodies = zip(*found, strict=True)
+    first = numbers[0]
+    if numbers != tuple(range(first, first + count)) or sum(map(len, bodies)) > _TOGETHER_BYTES:
+        return None
+    return frames.results(first, bodies)
+
+
+def _as_frames(parts: Sequence[bytes | tuple[int, bytes]]) -> bytes:
     out: list[bytes] = []
     first = size = 0
     bodies: list[bytes] = []

@@ -60,6 +60,7 @@ class Runner:
         self._target = target
         self._begun = begun.slots
         self._limits = limits
+        self._max_result = limits.max_result
         self._reader = frames.Reader(target.takes_context)
         self._reading = threading.Lock()
         self._reads_at = 0.0
@@ -216,11 +217,23 @@ class Runner:
             if self._interrupted:
                 self._in_function = False
                 return
-            result: Any = self._call(number, value, source)
+            work = self._target.find(value)
+            (call, _, takes_context, is_async, _), args, kwargs = work
+            if not is_async:
+                self._begun[number & MASK] = number
+            result: Any
+            try:
+                if takes_context:
+                    result = call(*args, **kwargs, context=self._context_of(number, source))
+                else:
+                    result = call(*args, **kwargs)
+            except TypeError:
+                refuse_arguments(work)
+                raise
             self._in_function = False
             # as inspect.isawaitable, which takes longer than many a function
             if type(result) in _PLAIN or not hasattr(result, "__await__"):
-                self._answer(number, frames.RESULT, encoded(result, self._limits.max_result), False)
+                self._answer(number, frames.RESULT, encoded(result, self._max_result), False)
                 return
         except BaseException as error:
             self._in_function = False
@@ -233,7 +246,7 @@ class Runner:
         """Answers when an async function has ended; a cancellation reaches it as `asyncio.CancelledError`."""
         self._begun[number & MASK] = number
         try:
-            body = encoded(await awaitable, self._limits.max_result)
+            body = encoded(await awaitable, self._max_result)
         except BaseException as error:
             self._fail(number, error)
         else:
@@ -269,19 +282,6 @@ class Runner:
         del self._running[number]
         if self._cancelled:
             self._cancelled.discard(number)
-
-    def _call(self, number: int, value: object, source: frames.Run | frames.Runs) -> object:
-        work = self._target.find(value)
-        (call, _, takes_context, is_async, _), args, kwargs = work
-        if not is_async:
-            self._begun[number & MASK] = number
-        try:
-            if takes_context:
-                return call(*args, **kwargs, context=self._context_of(number, source))
-            return call(*args, **kwargs)
-        except TypeError:
-            refuse_arguments(work)
-            raise
 
     def _context_of(self, number: int, source: frames.Run | frames.Runs) -> Context:
         raw, (id, attempt, queue, trace) = source.describe(number)

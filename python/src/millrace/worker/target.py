@@ -73,9 +73,9 @@ class Target:
 
     def find(self, value: object) -> Work:
         """What runs a task with this value. Raises ``FinalError`` when nothing does."""
-        if isinstance(value, dict):
+        if self.named and isinstance(value, dict):
             name = value.get("task")
-            if type(name) is str and self.named:
+            if type(name) is str:
                 function = self.named.get(name)
                 if function is not None:
                     return _work(function, value.get("args", ()), value.get("kwargs", {}))
