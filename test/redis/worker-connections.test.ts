@@ -1,6 +1,7 @@
 /** Which workers are alive, by their connections: what the controller checks before it ends an epoch. */
 import { expect, test } from 'vitest';
 import { queueKeys } from '../../queue/keys.ts';
+import { note } from '../../queue/workers/register.ts';
 import { readWorkerRecords, runOf } from '../../queue/workers/worker-connections.ts';
 import { NameTaken } from '../../worker/worker.ts';
 import { eventually } from '../support/eventually.ts';
@@ -141,6 +142,17 @@ test('a replica knows nobody to be dead: those who work are connected to its pri
   expect(await pair.connectedTo(first)).toBeUndefined();
   await first.client().replicaof('NO', 'ONE');
   expect(await pair.connectedTo(first)).toBe(false);
+});
+
+test('the server is noted also while it has no memory, in which workers go on', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = freshKeys();
+  const { id, epoch } = await startHandWorker(redis, keys);
+  await redis.hdel(keys.worker(id), 'server');
+  await redis.config('SET', 'maxmemory', '1');
+  await note(redis, keys, id, epoch);
+  expect(await redis.hget(keys.worker(id), 'server')).toBe(await runOf(redis));
 });
 
 test('where INFO is refused, a worker without a connection is dead', async () => {
