@@ -312,7 +312,8 @@ local function batches_of(queue, result, base, shown, now)
   -- Raises, before anything is written, if a key that `stop` needs has another type. A batch of which no part waits or runs ends with it, and
   -- is then a part that has ended of the one outside.
   self.check_stop = function(stopped)
-    local checked = {}
+    -- most keys are those of all batches
+    local checked, fit = {}, {}
     local function check_batch(b)
       if not b or b.over or checked[b.id] then return end
       checked[b.id] = true
@@ -320,8 +321,12 @@ local function batches_of(queue, result, base, shown, now)
       call('SCARD', key('batch-failed', b.id))
       if b.declared then call('LLEN', key('batch-ids', b.id)) end
       if b.numbered then call('HLEN', key('batch-numbered', b.id)) end
-      local _, unfit = unfit_end(b)
+      local role = b.role or ''
+      local _, unfit
+      if not fit[role] then _, unfit = unfit_end(b) end
       if unfit then call(unpack(unfit)) end
+      fit[role] = true
+      if b.thenBatch then call('SCARD', key('batch-inner', b.thenBatch)) end
       check_batch(b.thenBatch and read(b.thenBatch))
     end
     local function check_inner(b)
