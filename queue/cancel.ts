@@ -4,6 +4,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
+import { requestOnce, type Requests } from './scripts/answers.ts';
 import { script } from './scripts/scripts.ts';
 import { shortId } from './task.ts';
 
@@ -21,15 +22,25 @@ export class TaskCancelled extends Error {
   }
 }
 
-/** Marks a task. Resolves to `finished`, and does nothing, if it has a result or failed for good. */
+/**
+ * Marks a task. Resolves to `finished`, and does nothing, if it has a result or failed for good. `requests`: of this client, for more than
+ * one call.
+ */
 export async function cancelTask(
   redis: Redis,
   keys: QueueKeys,
   id: string | Buffer,
+  requests?: Requests,
 ): Promise<'marked' | 'finished'> {
   const { result, errors, cancelled, stats } = keys;
-  const marked = await script(redis, 'cancel')(result, errors, cancelled, stats, id, KEPT_MS, MOST_MARKS);
-  return marked === 1 ? 'marked' : 'finished';
+  const places = [result, errors, cancelled, stats];
+  const request = (answers: string, about: string): Promise<unknown> =>
+    script(redis, 'cancel')(...places, answers, id, KEPT_MS, MOST_MARKS, about);
+  const isMarked = (reply: unknown): boolean => reply === 1;
+  const reply = await (requests
+    ? requests.send(request, isMarked)
+    : requestOnce(redis, keys, request, isMarked));
+  return isMarked(reply) ? 'marked' : 'finished';
 }
 
 /** All marks, as bytes; `undefined` if there are more than `most`. */

@@ -6,6 +6,7 @@
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from './keys.ts';
 import { asBytes, asCount, asList, asText, isTime } from './scripts/decode-reply.ts';
+import { openRequests } from './scripts/answers.ts';
 import { script } from './scripts/scripts.ts';
 
 export interface DeadHeader {
@@ -146,11 +147,16 @@ export async function moveDeadLetters(
   if (digests.length === 0) return 0;
   const named = digests === 'all' ? [] : digests;
   const { queue, dead, errors, cancelled } = keys;
+  await using requests = openRequests(redis, keys);
   let left = await redis.llen(dead);
   let moved = 0;
   for (let stayed = 0; left > 0;) {
     const most = Math.min(left, BATCH);
-    const reply = await script(redis, 'move')(queue, dead, errors, cancelled, how, most, stayed, ...named);
+    const args = [how, most, stayed, ...named];
+    const reply = await requests.send(
+      (answers, about) => script(redis, 'move')(queue, dead, errors, cancelled, answers, ...args, about),
+      (told) => Array.isArray(told) && told[0] !== 0,
+    );
     const [first, second, end] = asList(reply, 'what was moved', 3);
     const [gone, kept] = [asCount(first, 'letters moved'), asCount(second, 'letters left')];
     moved += gone;

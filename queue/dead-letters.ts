@@ -6,6 +6,7 @@ import type { Redis } from 'ioredis';
 import { redisNow } from './connection/connection.ts';
 import { readDeadLetters, readLetter, type DeadLetter } from './dead-letter-format.ts';
 import type { QueueKeys } from './keys.ts';
+import { openRequests, type Requests } from './scripts/answers.ts';
 import { script } from './scripts/scripts.ts';
 
 /** Selects letters that meet all conditions given. */
@@ -52,10 +53,8 @@ export function openDeadLetters(redis: Redis, keys: QueueKeys): DeadLetters {
       );
       return found;
     },
-    requeue: (which: DeadSelection, onMoved?: OnMoved) =>
-      select(redis, keys, 'requeue', which, (page) => move(redis, keys, 'requeue', page, onMoved)),
-    drop: (which: DeadSelection, onMoved?: OnMoved) =>
-      select(redis, keys, 'drop', which, (page) => move(redis, keys, 'drop', page, onMoved)),
+    requeue: (which: DeadSelection, onMoved?: OnMoved) => move(redis, keys, 'requeue', which, onMoved),
+    drop: (which: DeadSelection, onMoved?: OnMoved) => move(redis, keys, 'drop', which, onMoved),
   });
 }
 
@@ -101,16 +100,32 @@ async function move(
   redis: Redis,
   keys: QueueKeys,
   how: 'requeue' | 'drop',
-  page: readonly Found[],
+  which: DeadSelection,
   onMoved: OnMoved = () => undefined,
 ): Promise<number> {
-  const { queue, dead, errors, cancelled } = keys;
-  const moves = page.map(({ entry, letter, nearer }) =>
-    script(redis, 'letter')(queue, dead, errors, cancelled, how, entry, letter.id ?? letter.raw, nearer),
+  await using requests = openRequests(redis, keys);
+  return await select(redis, keys, how, which, async (page) => {
+    const moves = page.map((found) => moveOne(redis, keys, how, found, requests));
+    const count = (await Promise.all(moves)).filter(Boolean).length;
+    onMoved(count);
+    return count;
+  });
+}
+
+/** Resolves to whether it was in the list. */
+async function moveOne(
+  redis: Redis,
+  { queue, dead, errors, cancelled }: QueueKeys,
+  how: 'requeue' | 'drop',
+  { entry, letter, nearer }: Found,
+  requests: Requests,
+): Promise<boolean> {
+  const args = [how, entry, letter.id ?? letter.raw, nearer];
+  const moved = await requests.send(
+    (answers, about) => script(redis, 'letter')(queue, dead, errors, cancelled, answers, ...args, about),
+    (reply) => reply === 1,
   );
-  const count = (await Promise.all(moves)).filter((moved) => moved === 1).length;
-  onMoved(count);
-  return count;
+  return moved === 1;
 }
 
 function matcher(which: DeadSelection, now: number): (letter: DeadLetter) => boolean {

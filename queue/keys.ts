@@ -109,6 +109,8 @@ export interface QueueKeys {
   carried(id: string): string;
   /** HASH: numbers of a client's pushes, so that a resent push is not applied twice; for an hour. See push.lua. */
   pushes(client: string): string;
+  /** HASH: answers to a client's requests that it may not have yet, by their numbers; for an hour. See once.lua. */
+  answers(client: string): string;
   /** HASH: task id → its handler's last report, as JSON. */
   progress(id: string): string;
   /** LIST: at most one task, between an idle worker's blocking move and the script behind it, or its next turn. */
@@ -188,6 +190,7 @@ export function queueKeys(queue: string, result: string): QueueKeys {
     inflight: (id) => `${base}:inflight:${id}`,
     carried: (id) => `${base}:carried:${id}`,
     pushes: (client) => `${base}:pushes:${client}`,
+    answers: (client) => `${base}:answers:${client}`,
     progress: (id) => `${base}:progress:${id}`,
     wake: (id) => `${base}:wake:${id}`,
     fate: (id) => `${base}:fate:${id}`,

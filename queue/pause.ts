@@ -7,7 +7,9 @@ import { redisNow } from './connection/connection.ts';
 import { plainText } from '../runtime/plain-text.ts';
 import type { QueueKeys } from './keys.ts';
 import { readCut } from './scripts/read.ts';
+import { requestOnce } from './scripts/answers.ts';
 import { asText } from './scripts/decode-reply.ts';
+import { script } from './scripts/scripts.ts';
 
 const LONGEST = 1_024;
 
@@ -25,7 +27,9 @@ export async function pauseQueue(redis: Redis, keys: QueueKeys, reason: string):
 
 /** Resolves to whether the queue was paused. */
 export async function resumeQueue(redis: Redis, keys: QueueKeys): Promise<boolean> {
-  return (await redis.del(keys.paused)) === 1;
+  const request = (answers: string, about: string): Promise<unknown> =>
+    script(redis, 'resume')(keys.paused, answers, about);
+  return (await requestOnce(redis, keys, request, (reply) => reply === 1)) === 1;
 }
 
 /** `undefined` when the queue is not paused. */

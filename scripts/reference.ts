@@ -89,6 +89,7 @@ function keyComments(): Map<string, string> {
 /** What a key of many is called after, unless it is a batch or a worker. */
 const OWNERS = new Map([
   ['pushes', '<client>'],
+  ['answers', '<client>'],
   ...['heldTasks', 'limitRate', 'unique'].map((name) => [name, '<key>'] as const),
   ...['memory', 'timeline', 'decisions'].map((name) => [name, '<namespace>/<pool>'] as const),
 ]);

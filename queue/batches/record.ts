@@ -12,6 +12,7 @@ import { homeOf, type Parts } from '../parts/parts.ts';
 import { MAX_PARTITIONS } from '../partitions.ts';
 import { asCount, asList, asText, isTime } from '../scripts/decode-reply.ts';
 import { readCut, readTexts } from '../scripts/read.ts';
+import { requestOnce } from '../scripts/answers.ts';
 import { script } from '../scripts/scripts.ts';
 import { deliverReports } from '../workers/batch-reports.ts';
 
@@ -241,7 +242,13 @@ export async function cancelBatch(
   why: string,
 ): Promise<'cancelled' | 'over' | 'unknown'> {
   const { queue, result, stats } = keys;
-  const reply = await script(redisOf(keys), 'batch-cancel')(queue, result, stats, id, why);
+  const redis = redisOf(keys);
+  const reply = await requestOnce(
+    redis,
+    keys,
+    (answers, about) => script(redis, 'batch-cancel')(queue, result, stats, answers, id, why, about),
+    (told) => told === 1 || told === 2,
+  );
   // workers tell them, too
   if (reply === 2) await deliverReports(redisOf, keys).catch(() => undefined);
   return reply === 0 ? 'over' : reply === -1 ? 'unknown' : 'cancelled';

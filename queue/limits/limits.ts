@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
 import { asCount, asList, asMoment, asText } from '../scripts/decode-reply.ts';
 import { readCut, readTexts } from '../scripts/read.ts';
+import { requestOnce } from '../scripts/answers.ts';
 import { script } from '../scripts/scripts.ts';
 import { plainText } from '../../runtime/plain-text.ts';
 import { BadLimits, checkLimits, limitFields, limitsOfFields, type QueueLimits } from './definition.ts';
@@ -99,20 +100,15 @@ async function write(
   force: boolean,
 ): Promise<boolean> {
   const { limits, limitState, held, heldDue, limitSlots, limitRunning } = keys;
-  const reply = asList(
-    await script(redis, 'limit-set')(
-      limits,
-      limitState,
-      held,
-      heldDue,
-      limitSlots,
-      limitRunning,
-      by,
-      force ? '1' : '0',
-      ...fields,
-    ),
-    'the end of a change of limits',
+  const state = [limits, limitState, held, heldDue, limitSlots, limitRunning];
+  const told = await requestOnce(
+    redis,
+    keys,
+    (answers, about) =>
+      script(redis, 'limit-set')(...state, answers, by, force ? '1' : '0', ...fields, about),
+    (one) => Array.isArray(one) && one[0] === 1,
   );
+  const reply = asList(told, 'the end of a change of limits');
   const [done, count, other] = reply;
   if (done === 0) throw new LimitsOfPool(keys.queue, plainText(asText(count, 'who has set the limits')));
   if (done === 3)

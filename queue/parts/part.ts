@@ -15,6 +15,7 @@ import { locationOf } from '../location.ts';
 import { createPusher, type Duplicates, type PushedLevel } from '../push.ts';
 import type { HashPlace } from '../results/result-watches.ts';
 import { openResults, type Results } from '../results/results.ts';
+import { openRequests } from '../scripts/answers.ts';
 import { defineScripts, script } from '../scripts/scripts.ts';
 import { taskId, type EncodedTask } from '../task.ts';
 
@@ -57,6 +58,7 @@ export function openPart(keys: QueueKeys, { address, durability, links, shared, 
       ? { ...place.results, redis: links.client(keys.result) }
       : { key: keys.result, address: place.address, redis };
   const pusher = createPusher(redis, place.keys, place.results && resultHash, level);
+  const requests = openRequests(redis, place.keys);
   const results = openResults(resultHash, { key: keys.errors, address: place.address, redis });
   const confirmed = async (tasks: number): Promise<void> => {
     const what = tasks === 1 ? 'the task is' : `${tasks} tasks are`;
@@ -77,14 +79,14 @@ export function openPart(keys: QueueKeys, { address, durability, links, shared, 
     },
     confirmed,
     cancel: async (id) =>
-      place.results && (await hasResult(id)) ? 'finished' : await cancelTask(redis, place.keys, id),
+      place.results && (await hasResult(id)) ? 'finished' : await cancelTask(redis, place.keys, id, requests),
     hasEnded: async (id) => {
       const [has, failed] = await Promise.all([hasResult(id), redis.hexists(keys.errors, id)]);
       return has || failed === 1;
     },
     holds: async (id) => await holdsTask(redis, keys, id),
     [Symbol.asyncDispose]: async () => {
-      await Promise.all([results[Symbol.asyncDispose](), pusher[Symbol.asyncDispose]()]);
+      await Promise.all([results, pusher, requests].map((one) => one[Symbol.asyncDispose]()));
     },
   };
 }

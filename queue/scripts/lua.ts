@@ -7,6 +7,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
 const BATCHES = ['batch/numbered', 'batch/batches'];
+const ONCE = 'shared/once';
 const LEASES = ['shared/lease-time', 'shared/lease-over'];
 
 /**
@@ -44,18 +45,28 @@ const PARTS = {
   store: ['shared/fingerprint', 'store'],
   sweep: ['shared/fingerprint', ...BATCHES, 'sweep'],
   sample: ['limits/slots', 'limits/survey', 'sample'],
+  cancel: [ONCE, 'cancel'],
+  resume: [ONCE, 'resume'],
   heads: ['shared/entry-digest', 'dead/heads'],
-  letter: [...BATCHES, 'unique/unique', 'shared/pasts', 'dead/reprieve', 'dead/letter'],
-  move: [...BATCHES, 'unique/unique', 'shared/pasts', 'dead/reprieve', 'shared/entry-digest', 'dead/move'],
+  letter: [ONCE, ...BATCHES, 'unique/unique', 'shared/pasts', 'dead/reprieve', 'dead/letter'],
+  move: [
+    ONCE,
+    ...BATCHES,
+    'unique/unique',
+    'shared/pasts',
+    'dead/reprieve',
+    'shared/entry-digest',
+    'dead/move',
+  ],
   ask: ['sources/ask'],
   celery: ['sources/celery'],
   'celery-ask': ['sources/celery-ask'],
-  'limit-set': ['limits/slots', 'limits/set'],
+  'limit-set': [ONCE, 'limits/slots', 'limits/set'],
   'limit-count': ['limits/slots', 'limits/count'],
   'limit-return': ['shared/pasts', 'limits/slots', 'limits/return'],
   'limit-show': ['limits/slots', 'limits/survey', 'limits/show'],
   'batch-add': [...BATCHES, 'batch/add'],
-  'batch-cancel': [...BATCHES, 'batch/cancel'],
+  'batch-cancel': [ONCE, ...BATCHES, 'batch/cancel'],
   'batch-tend': [...BATCHES, 'batch/tend'],
   'batch-list': ['batch/list'],
   'batch-share': [...BATCHES, 'batch/share'],

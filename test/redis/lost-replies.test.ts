@@ -77,7 +77,8 @@ test('new limits whose setter ended half-way: those that replace them finish wha
   const begin = (...fields: string[]): Promise<unknown> => {
     const { limits, limitState, held, heldDue, limitSlots, limitRunning } = keys;
     const set = script(redis, 'limit-set');
-    return set(limits, limitState, held, heldDue, limitSlots, limitRunning, 'test', '0', ...fields);
+    const places = [limits, limitState, held, heldDue, limitSlots, limitRunning, keys.answers('test')];
+    return set(...places, 'test', '0', ...fields, '1');
   };
   expect(await begin('field', 'n', 'keyConcurrency', '3')).toEqual([1, 1, 1]);
   expect(await redis.hgetall(keys.limitRunning)).toEqual({});

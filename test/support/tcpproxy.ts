@@ -10,6 +10,8 @@ export interface TcpProxy extends AsyncDisposable {
   port: number;
   /** Nothing passes any more, in either direction or in one; connections stay open and new ones are accepted, as with lost packets. */
   stall(direction?: Direction): void;
+  /** Replies are stalled from the moment that a request with this text passes. */
+  stallAfter(request: string): void;
   /** Ends `stall`; withheld data passes. */
   resume(): void;
   /** Present connections stay open and carry nothing ever again, as when a router forgot them; new ones work. */
@@ -32,6 +34,7 @@ export async function startTcpProxy(
   const swallowed = new Set<Socket>();
   let stalled: readonly Direction[] = [];
   let target = targetPort;
+  let last: string | undefined;
   const held = (socket: Socket, direction: Direction): boolean =>
     swallowed.has(socket) || stalled.includes(direction);
 
@@ -43,6 +46,7 @@ export async function startTcpProxy(
     ] as const) {
       sockets.set(from, direction);
       from.on('data', (chunk) => {
+        if (direction === 'requests' && last !== undefined && chunk.includes(last)) stall('replies');
         if (roundTripMs > 0) setTimeout(() => to.writable && to.write(chunk), roundTripMs / 2);
         else if (direction === 'replies' && repliesPerS < Infinity) {
           from.pause();
@@ -67,15 +71,18 @@ export async function startTcpProxy(
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('the proxy has no port');
 
+  function stall(direction?: Direction): void {
+    stalled = direction ? [direction] : ['requests', 'replies'];
+    last = undefined;
+    for (const [socket, its] of sockets) if (stalled.includes(its)) socket.pause();
+  }
   const cut = (): void => {
     for (const socket of sockets.keys()) socket.destroy();
   };
   return {
     port: address.port,
-    stall(direction) {
-      stalled = direction ? [direction] : ['requests', 'replies'];
-      for (const [socket, its] of sockets) if (stalled.includes(its)) socket.pause();
-    },
+    stall,
+    stallAfter: (request) => (last = request),
     resume() {
       stalled = [];
       for (const socket of sockets.keys()) if (!swallowed.has(socket)) socket.resume();

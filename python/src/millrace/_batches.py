@@ -528,7 +528,7 @@ def cancel_batch(client: Client, id: str) -> Steps[Cancelled]:
 def _cancel_in(part: Part, id: str, why: str) -> Steps[Cancelled]:
     """Workers tell the other partitions, if there are any."""
     keys = [part.keys.queue, part.result_in_slot, part.keys.own("stats")]
-    reply = yield Script("batch-cancel", keys, [id, why])
+    reply = yield from part.once("batch-cancel", keys, [id, why], [1, 2])
     return "over" if reply == 0 else "unknown" if reply == -1 else "cancelled"
 
 

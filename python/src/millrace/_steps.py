@@ -51,7 +51,8 @@ Steps: TypeAlias = Generator[Step, Any, T]
 # the files of a script that stands in several are joined in this order, as in queue/scripts/lua.ts
 _FILES: dict[ScriptName, tuple[str, ...]] = {
     "batch-add": ("batch/numbered", "batch/batches", "batch/add"),
-    "batch-cancel": ("batch/numbered", "batch/batches", "batch/cancel"),
+    "batch-cancel": ("shared/once", "batch/numbered", "batch/batches", "batch/cancel"),
+    "cancel": ("shared/once", "cancel"),
 }
 
 
@@ -75,6 +76,7 @@ MOST_MARKS = 100_000
 LOOK_AT_TASKS = 2_000
 LOOK_AT_BYTES = 4 << 20
 RECENT_IDS = 100_000
+MOST_ARRIVED = 1_000
 
 
 class Part:
@@ -102,11 +104,32 @@ class Part:
         self._floor = 0
         self._sent_floor = 0
         self._refreshed_at = -float("inf")
+        self.answers = self.keys.own(f"answers:{uuid.uuid4()}")
+        self._requests = 0
+        self._arrived: list[int] = []
 
     @property
-    def has_pushed(self) -> bool:
-        """In this process."""
-        return self._last > 0 and self._pid == os.getpid()
+    def remains(self) -> list[str]:
+        """Keys that Redis has for the sake of this client, in this process."""
+        if self._pid != os.getpid():
+            return []
+        return [key for key, used in ((self.pushes, self._last), (self.answers, self._requests)) if used > 0]
+
+    def once(
+        self, name: ScriptName, keys: Sequence[str], args: Sequence[Arg], changed: Sequence[int]
+    ) -> Steps[int]:
+        """Runs a script that stands behind once.lua: sent again, it answers what it did the first time. ``changed``: the replies that are kept."""
+        # as for pushes
+        if self._pid != os.getpid():
+            self._begin()
+        self._requests += 1
+        number = self._requests
+        about = " ".join(str(one) for one in [number, *self._arrived[:MOST_ARRIVED]])
+        self._arrived = self._arrived[MOST_ARRIVED:]
+        reply: int = yield Script(name, [*keys, self.answers], [*args, about])
+        if reply in changed:
+            self._arrived.append(number)
+        return reply
 
     def push(self, tasks: Sequence[Encoded], delay_ms: float | None) -> Steps[None]:
         """In order, a few thousand at most: each push has a number, so that it is made once however often it is sent."""
@@ -156,8 +179,8 @@ class Part:
                 return False
         own = self.keys.own
         keys = [self.result_in_slot, self.errors, own("cancelled"), own("stats")]
-        marked = yield Script("cancel", keys, [id, MARK_KEPT_MS, MOST_MARKS])
-        return bool(marked == 1)
+        marked = yield from self.once("cancel", keys, [id, MARK_KEPT_MS, MOST_MARKS], [1])
+        return marked == 1
 
     def has_ended(self, id: str | bytes) -> Steps[bool]:
         replies = yield Commands([("HEXISTS", self.keys.result, id), ("HEXISTS", self.errors, id)])

@@ -161,9 +161,9 @@ class AsyncQueue:
             for future in futures:
                 future.cancel()
         for part in self._client.opened:
-            if part.has_pushed:
+            for key in part.remains:
                 try:
-                    await self._redis.unlink(part.pushes)
+                    await self._redis.unlink(key)
                 except RedisError:
                     pass  # it expires by itself
         if self._owned:

@@ -144,9 +144,9 @@ class Queue:
     def close(self) -> None:
         """Closes the connections, unless they are of a client that was passed in."""
         for part in self._client.opened:
-            if part.has_pushed:
+            for key in part.remains:
                 try:
-                    self._redis.unlink(part.pushes)
+                    self._redis.unlink(key)
                 except RedisError:
                     pass  # it expires by itself
         if self._owned:

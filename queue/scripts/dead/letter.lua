@@ -1,8 +1,9 @@
 -- Requeues a dead letter as a new task, or drops it.
 --
--- KEYS  1 queue  2 dead  3 errors  4 cancelled
+-- KEYS  1 queue  2 dead  3 errors  4 cancelled  5 answers
 -- ARGV  1 'requeue' or 'drop'  2 the entry of the list, byte for byte  3 the task's id
 --       4 the end of the list where the search begins: 'oldest' or 'newest'; its cost is the distance from that end
+--       5 the request, as in once.lua
 -- Returns  1; 0 if the entry is not in the list, and nothing was changed
 -- After 'requeue' the task is in the queue and nowhere else, with no past and no error (one that had
 -- expired has a past that keeps it from expiring again). After 'drop' it is gone, and so is its
@@ -26,4 +27,4 @@ end
 if known.batch then
   batches_of(KEYS[1], nil, string.sub(KEYS[2], 1, -5))[requeue and 'retry' or 'give_up'](known.batch, ARGV[3])
 end
-return 1
+return answer(1)

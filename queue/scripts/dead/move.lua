@@ -1,9 +1,9 @@
 -- Requeues or drops many dead letters without transferring them to a client. It goes through the list from its oldest end, a
 -- batch per call.
 --
--- KEYS  1 queue  2 dead  3 errors  4 cancelled
+-- KEYS  1 queue  2 dead  3 errors  4 cancelled  5 answers
 -- ARGV  1 'requeue' or 'drop'  2 entries to examine  3 entries at the oldest end that were examined before and left
---       4 … digests of the entries to move; none for all
+--       4 … digests of the entries to move; none for all  then the request, as in once.lua
 -- Returns  {moved, examined and left, 1 at the end of the list}; it examines fewer entries if they are large
 -- After: as letter.lua, for each. Entries that are no dead letters of ours are left.
 local MOST_BYTES = 32 * 1024 * 1024
@@ -11,15 +11,18 @@ local MOST_BYTES = 32 * 1024 * 1024
 local requeue = ARGV[1] == 'requeue'
 if requeue then redis.call('LLEN', KEYS[1]) end -- fails here, before any write, if the queue key has another type
 local wanted
-if ARGV[4] then
+if #ARGV > 4 then
   wanted = {}
-  for i = 4, #ARGV do wanted[ARGV[i]] = true end
+  for i = 4, #ARGV - 1 do wanted[ARGV[i]] = true end
 end
 local batches
-local moved, stayed, skipped, copied = 0, 0, tonumber(ARGV[3]), 0
+local moved, stayed, skipped, copied, ended = 0, 0, tonumber(ARGV[3]), 0, 0
 for _ = 1, tonumber(ARGV[2]) do
   local entry = redis.call('LINDEX', KEYS[2], -1 - skipped - stayed)
-  if not entry then return {moved, stayed, 1} end
+  if not entry then
+    ended = 1
+    break
+  end
   local header, raw = string.match(entry, '^%d+ ([^\n]*)\n(.*)$')
   local read, about = pcall(cjson.decode, header or '')
   local ours = read and type(about) == 'table'
@@ -46,4 +49,5 @@ for _ = 1, tonumber(ARGV[2]) do
   copied = copied + #entry
   if copied > MOST_BYTES then break end
 end
-return {moved, stayed, 0}
+local reply = {moved, stayed, ended}
+return moved > 0 and answer(reply) or reply
