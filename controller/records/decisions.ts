@@ -58,8 +58,10 @@ export function decisionAfter(
   return { record: same ? { ...record, at: head.at } : record, same };
 }
 
-export function packDecision(record: DecisionRecord): string {
-  return JSON.stringify(record);
+/** With what all records of this decision begin, however often it is confirmed. */
+export function packDecision(record: DecisionRecord): { readonly head: string; readonly text: string } {
+  const { at, ...rest } = record;
+  return { head: `{"at":${at},`, text: JSON.stringify({ at, ...rest }) };
 }
 
 /** `undefined` for a text that is no decision. */

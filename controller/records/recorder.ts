@@ -8,7 +8,7 @@
  */
 import type { Redis } from 'ioredis';
 import { within } from '../../queue/connection/connection.ts';
-import { pushDecision, replaceDecision } from '../../queue/pool/decisions.ts';
+import { putDecision } from '../../queue/pool/decisions.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { appendToTimeline } from '../../queue/pool/timeline.ts';
 import type { Clock } from '../../runtime/clock.ts';
@@ -89,20 +89,15 @@ export function createRecorder({ clock, log, stretchMs = 10_000 }: HistoryOption
     const { record, same } = decisionAfter(entry.head, seen);
     entry.head = headOf(record);
     entry.confirmed = same ? record : undefined;
-    if (!same) writeDecision(pool, entry, record, pushDecision);
+    if (!same) writeDecision(pool, entry, record);
   }
 
-  function writeDecision(
-    pool: string,
-    entry: PoolHistory,
-    record: DecisionRecord,
-    put: typeof pushDecision | typeof replaceDecision,
-  ): void {
-    const place = placeOf(entry);
+  function writeDecision(pool: string, entry: PoolHistory, record: DecisionRecord): void {
+    const { redis, keys } = placeOf(entry);
     entry.confirmed = undefined;
-    // if the list was removed, the next observation starts a new one
+    // the next observation starts a new one
     const onFailure = (): void => void (entry.head = undefined);
-    write(pool, 'decision', put(place.redis, place.keys, pool, packDecision(record)), onFailure);
+    write(pool, 'decision', putDecision(redis, keys, pool, packDecision(record)), onFailure);
   }
 
   function open(pool: string, entry: PoolHistory, stretch: Stretch): void {
@@ -119,7 +114,7 @@ export function createRecorder({ clock, log, stretchMs = 10_000 }: HistoryOption
     const now = clock.elapsed();
     const place = placeOf(entry);
     write(pool, 'timeline', appendToTimeline(place.redis, place.keys, pool, entryOf(stretch, now)));
-    if (entry.confirmed) writeDecision(pool, entry, entry.confirmed, replaceDecision);
+    if (entry.confirmed) writeDecision(pool, entry, entry.confirmed);
     if (stretch.eventful && !last) open(pool, entry, beginStretch(now, stretch.standing));
   }
 

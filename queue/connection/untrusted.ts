@@ -14,7 +14,7 @@ import { guardReplies } from './reply-guard.ts';
 const FIXED: ReadonlySet<string> = new Set(
   (
     'auth select client ping quit info time subscribe unsubscribe evalsha eval ' +
-    'asking exists llen zcard del unlink set hset hdel expire lpush ltrim lset xadd xtrim blmove publish'
+    'asking exists llen zcard del unlink set hset hdel expire lpush blmove publish'
   ).split(' '),
 );
 

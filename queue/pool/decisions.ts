@@ -5,6 +5,7 @@
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
 import { readTexts } from '../scripts/read.ts';
+import { script } from '../scripts/scripts.ts';
 
 const KEPT = 100;
 /** A decision has 1 to 2 KB; one that was cut does not parse. */
@@ -12,21 +13,17 @@ const LONGEST = 8_192;
 /** Long enough to ask after the holidays; those of a deleted pool expire. */
 const EXPIRY_S = 30 * 24 * 3_600;
 
-/** Adds a decision. One round trip. */
-export async function pushDecision(redis: Redis, keys: QueueKeys, pool: string, text: string): Promise<void> {
-  const key = keys.decisions(pool);
-  await Promise.all([redis.lpush(key, text), redis.ltrim(key, 0, KEPT - 1), redis.expire(key, EXPIRY_S)]);
-}
-
-/** Replaces the newest one. Rejects if there is none. */
-export async function replaceDecision(
+/**
+ * Adds a decision, or replaces what is there of it: of one decision, all texts begin with `head`. Written again, because the reply was lost, or
+ * to a server that has gone back to a time before it, it stands there once.
+ */
+export async function putDecision(
   redis: Redis,
   keys: QueueKeys,
   pool: string,
-  text: string,
+  { head, text }: { readonly head: string; readonly text: string },
 ): Promise<void> {
-  const key = keys.decisions(pool);
-  await Promise.all([redis.lset(key, 0, text), redis.expire(key, EXPIRY_S)]);
+  await script(redis, 'decision')(keys.decisions(pool), text, head, KEPT, EXPIRY_S);
 }
 
 /** The pools, `namespace/name`, that have decisions beside a queue. Scans all keys: for interactive use only. */

@@ -27,6 +27,8 @@ const arity = {
   resume: 2,
   claim: 2,
   cron: 5,
+  decision: 1,
+  timeline: 1,
   push: 6,
   letter: 5,
   progress: 2,

@@ -11,7 +11,7 @@ import { createMemoryStore } from '../../controller/records/memory-store.ts';
 import { noMemory } from '../../controller/decide/decision.ts';
 import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
 import { openQueue, type Queue } from '../../queue/queue.ts';
-import { pushDecision, readDecisions, replaceDecision } from '../../queue/pool/decisions.ts';
+import { putDecision, readDecisions } from '../../queue/pool/decisions.ts';
 import { readExitReason, writeExitReason } from '../../queue/workers/exit-reason.ts';
 import { readWorkerRecords } from '../../queue/workers/worker-connections.ts';
 import { sources } from '../../queue/scripts/lua.ts';
@@ -140,9 +140,9 @@ test('the user for Millrace may do what it needs, and nothing else', async () =>
     expect(await readExitReason(redis, queue.keys, 'w', 0)).toBe('OOMKilled');
     const store = createMemoryStore(pino({ level: 'silent' }));
     await readTimeline(redis, queue.keys, 'shop/tiles');
-    await pushDecision(redis, queue.keys, 'shop/tiles', '{}');
+    await putDecision(redis, queue.keys, 'shop/tiles', { head: '{', text: '{}' });
     // as when the reasons change and the number does not
-    await replaceDecision(redis, queue.keys, 'shop/tiles', '{}');
+    await putDecision(redis, queue.keys, 'shop/tiles', { head: '{', text: '{}' });
     await readDecisions(redis, queue.keys, 'shop/tiles', 1);
     // as the finalizer of a deleted pool does
     await redis.unlink(queue.keys.memory('shop/tiles'), queue.keys.timeline('shop/tiles'));

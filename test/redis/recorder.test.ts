@@ -5,13 +5,17 @@ import { pino } from 'pino';
 import { parseDecision } from '../../controller/records/decisions.ts';
 import type { QueueLink, Sampler } from '../../controller/sample/sampler.ts';
 import { createRecorder, type Recorder } from '../../controller/records/recorder.ts';
-import { readDecisions } from '../../queue/pool/decisions.ts';
+import { putDecision, readDecisions } from '../../queue/pool/decisions.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { appendToTimeline, readTimeline, TIMELINE_MS } from '../../queue/pool/timeline.ts';
 import { systemClock } from '../../runtime/clock.ts';
+import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
+import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { eventually } from '../support/eventually.ts';
 import { observation } from '../support/observations.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
+import { snapshot } from '../support/snapshot.ts';
+import { startTcpProxy } from '../support/tcpproxy.ts';
 import { freshKeys } from '../support/turns.ts';
 
 const POOL = 'shop/tiles';
@@ -19,7 +23,7 @@ let server: RedisServer;
 let redis: Redis;
 beforeAll(async () => {
   server = await startRedis();
-  redis = server.client();
+  redis = defineScripts(server.client());
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
@@ -123,7 +127,7 @@ test('the open entry is written at the end, and all of it expires', async () => 
 
 test('an unreachable Redis disturbs nothing, and the next entries are written when it is back', async () => {
   await using own = await startRedis();
-  const client = own.client({ enableOfflineQueue: false });
+  const client = defineScripts(own.client({ enableOfflineQueue: false }));
   const keys = freshKeys();
   await using recording = recorder();
   await eventually(() => expect(client.status).toBe('ready'));
@@ -137,6 +141,79 @@ test('an unreachable Redis disturbs nothing, and the next entries are written wh
       'again',
     ]);
   });
+});
+
+test('entries and decisions whose reply was lost with the connection stand there once', async () => {
+  const keys = freshKeys();
+  await using proxy = await startTcpProxy(server.port);
+  const client = defineScripts(openRedis({ url: `redis://127.0.0.1:${proxy.port}` }));
+  try {
+    await using recording = recorder();
+    // the server is to know the scripts
+    const before = freshKeys();
+    const look = { at: Date.now(), arrived: 1, waiting: 1, desired: 1, wanted: 1, reason: 'first' };
+    recording.observed('shop/other', linkTo(before), observation(look));
+    await eventually(async () => expect(await redis.exists(before.timeline('shop/other'))).toBe(1));
+    await client.ping();
+    const reasons = async (): Promise<(string | undefined)[]> =>
+      (await readDecisions(redis, keys, POOL)).map((text) => parseDecision(text)?.reason);
+
+    proxy.stall('replies');
+    recording.observed(POOL, linkTo(keys, client), observation(look));
+    await eventually(async () => expect(await reasons()).toEqual(['first']));
+    // confirmed, and then another one, all without a reply
+    recording.observed(
+      POOL,
+      linkTo(keys, client),
+      observation({ ...look, at: Date.now(), reason: 'confirmed' }),
+    );
+    await eventually(async () => expect(await reasons()).toEqual(['confirmed']));
+    const change = { ...look, at: Date.now(), scaled: { from: 1, to: 2 }, reason: 'more' };
+    recording.observed(POOL, linkTo(keys, client), observation(change));
+    await eventually(async () => expect(await reasons()).toEqual(['more', 'confirmed']));
+    await eventually(async () => expect(await readTimeline(redis, keys, POOL)).toHaveLength(2));
+    proxy.cut();
+    proxy.resume();
+    // behind what is sent again
+    await client.ping();
+    await recording[Symbol.asyncDispose]();
+    expect(await reasons()).toEqual(['more', 'confirmed']);
+    const entries = await readTimeline(redis, keys, POOL);
+    expect(entries.reduce((sum, { arrived }) => sum + arrived, 0)).toBe(3);
+  } finally {
+    await closeRedis(client);
+  }
+});
+
+test('a decision that Redis has forgotten by going back replaces no other when it is confirmed', async () => {
+  const keys = freshKeys();
+  const at = (number: number, reason: string) => ({
+    head: `{"at":${number},`,
+    text: JSON.stringify({ at: number, confirmedAt: number, to: 1, reason }),
+  });
+  for (const [number, reason] of [
+    [1, 'one'],
+    [2, 'two'],
+    [3, 'three'],
+  ] as const)
+    await putDecision(redis, keys, POOL, at(number, reason));
+  const toBefore = await snapshot(redis, keys, []);
+  await putDecision(redis, keys, POOL, at(4, 'four'));
+  await toBefore();
+  await putDecision(redis, keys, POOL, at(4, 'four again'));
+  await putDecision(redis, keys, POOL, at(4, 'four, the last'));
+  const reasons = (await readDecisions(redis, keys, POOL)).map((text) => parseDecision(text)?.reason);
+  expect(reasons).toEqual(['four, the last', 'three', 'two', 'one']);
+});
+
+test('an entry of a server whose clock was set back comes after those before it', async () => {
+  const keys = freshKeys();
+  const ahead = Date.now() + 3_600_000;
+  await redis.xadd(keys.timeline(POOL), `${ahead}-7`, 'v', '10000 1');
+  for (let i = 1; i <= 3; i++) await appendToTimeline(redis, keys, POOL, { ...entry, arrived: i });
+  const found = await readTimeline(redis, keys, POOL);
+  expect(found.map(({ at }) => at - ahead)).toEqual([0, 1, 2, 3]);
+  expect(found.map(({ arrived }) => arrived)).toEqual([0, 1, 2, 3]);
 });
 
 test('a range of the timeline, the newest entries, and those older than a week', async () => {

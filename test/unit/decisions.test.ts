@@ -55,7 +55,7 @@ test.each<[string, Partial<Observation>, boolean]>([
 
 test('comes back from its text, and nothing else does', () => {
   const [record] = kept([{ at: 5, reason: 'so' }]);
-  expect(parseDecision(packDecision(record as DecisionRecord))).toEqual(record);
+  expect(parseDecision(packDecision(record as DecisionRecord).text)).toEqual(record);
   for (const text of ['', 'null', '{}', '[1]', '{"reason":"x","at":1}'])
     expect(parseDecision(text)).toBeUndefined();
 });
