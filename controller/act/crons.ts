@@ -24,6 +24,8 @@ interface RememberedCron {
   /** It has been checked. */
   readonly task: CronSpec['task'];
   readonly stored: StoredState | undefined;
+  /** The connection that it was read or written on: the server behind another one may be another, or may have gone back in time. */
+  readonly on: Redis['stream'] | undefined;
 }
 
 export interface CronsInput {
@@ -117,7 +119,7 @@ function timesOf(cron: CronSpec, index: number, state: CronsState): CronTimes {
   const times =
     known?.of === of ? known.times : cronTimesOf(cron.schedule, cron.timeZone, `crons[${index}]`, 'schedule');
   checkTask(cron, index);
-  state.set(cron.name, { of, times, task, stored: known?.stored });
+  state.set(cron.name, { of, times, task, stored: known?.stored, on: known?.on });
   return times;
 }
 
@@ -139,6 +141,10 @@ export function areAtOdds(one: CronTimesSpec, other: CronTimesSpec): boolean {
   return one.name === other.name && identityOf(one) !== identityOf(other);
 }
 
+function connectionOf(redis: Redis): Redis['stream'] | undefined {
+  return (redis as { readonly stream?: Redis['stream'] }).stream;
+}
+
 interface OneDone {
   readonly status: CronStatus;
   readonly pushed: readonly string[];
@@ -153,10 +159,14 @@ async function runCron(
 ): Promise<OneDone> {
   const { name } = cron;
   const remembered = all.get(name);
-  const before = remembered?.stored ?? (await answered(readCron(redis, keys, name), WHAT));
+  let on = connectionOf(redis);
+  const known = remembered?.on === on ? remembered?.stored : undefined;
+  const before = known ?? (await answered(readCron(redis, keys, name), WHAT));
+  // the first one was opened meanwhile
+  on ??= connectionOf(redis);
   const keep = (stored: StoredState | undefined): StoredState | undefined => {
     // whoever has replaced it knows better: it is read again
-    if (remembered) all.set(name, { ...remembered, stored });
+    if (remembered) all.set(name, { ...remembered, stored, on });
     return stored;
   };
   const move = async (

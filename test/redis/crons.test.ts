@@ -7,7 +7,9 @@ import { openBounded } from '../../queue/connection/untrusted.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { moveQueues } from '../../queue/move/move.ts';
 import { partitionKeys } from '../../queue/partitions.ts';
+import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
+import { startTcpProxy } from '../support/tcpproxy.ts';
 
 const base: CronSpec = {
   name: 'report',
@@ -23,6 +25,8 @@ const at = (text: string): number => Date.parse(`2026-11-29T${text}Z`);
 interface Leader {
   readonly run: (now: string, more?: Partial<CronSpec> & { readonly empty?: boolean }) => Promise<CronsDone>;
   readonly remove: (formerly: readonly string[]) => Promise<CronsDone>;
+  /** Resolves when it is connected. */
+  readonly connected: () => Promise<unknown>;
 }
 
 /** A controller that leads, with a connection as it has and a memory of its own. */
@@ -35,6 +39,7 @@ function leader(server: RedisServer, keys: QueueKeys, stack: AsyncDisposableStac
       runCrons({ crons: [{ ...base, ...more }], redis, keys, now: at(now), empty, formerly: [] }, state),
     remove: (formerly) =>
       runCrons({ crons: [], redis, keys, now: at('12:00:00'), empty: false, formerly }, state),
+    connected: () => redis.ping(),
   };
 }
 
@@ -379,6 +384,72 @@ describe('a Redis that somebody else writes', () => {
     await run('10:20:00');
     expect(await one.queued()).toEqual([task('10:20')]);
   });
+});
+
+describe('a server that is restarted from an older snapshot', () => {
+  /** As the controller: it reconciles when its connection is back. */
+  async function rewound(change: (one: Awaited<ReturnType<typeof scene>>, lead: Leader) => Promise<void>) {
+    const one = await scene();
+    const lead = one.lead();
+    await lead.run('10:05:00');
+    await one.redis.save();
+    await change(one, lead);
+    await one.server.restart();
+    await lead.connected();
+    return { ...one, run: lead.run };
+  }
+
+  test('what it has forgotten is pushed again as soon as it is back, not with the next occurrence', async () => {
+    await using one = await rewound(async ({ queued }, { run }) => {
+      await run('10:10:00');
+      expect(await queued()).toEqual([task('10:10')]);
+    });
+    expect(await one.queued()).toEqual([]);
+    expect(await one.run('10:10:30')).toMatchObject({
+      pushed: ['report:2026-11-29T10:10:00Z'],
+      status: [{ lastTime: '2026-11-29T10:10:00Z' }],
+    });
+    for (const now of ['10:10:31', '10:20:00']) await one.run(now);
+    expect(await one.queued()).toEqual([task('10:10'), task('10:20')]);
+  });
+
+  test('one that was suspended since misses nothing when it goes on', async () => {
+    await using one = await rewound(async (_, { run }) => void (await run('10:06:00', { suspend: true })));
+    await one.run('10:11:00', { suspend: true });
+    for (const now of ['11:11:00', '11:11:02']) await one.run(now);
+    expect(await one.queued()).toEqual([]);
+    await one.run('11:20:00');
+    expect(await one.queued()).toEqual([task('11:20')]);
+  });
+});
+
+test('a push whose reply was lost with the connection is made once', async () => {
+  await using one = await scene();
+  await using proxy = await startTcpProxy(one.server.port);
+  const client = defineScripts(openBounded({ url: `redis://127.0.0.1:${proxy.port}` }));
+  try {
+    const state: CronsState = new Map();
+    const run = (now: string): Promise<CronsDone> =>
+      runCrons(
+        { crons: [base], redis: client, keys: one.keys, now: at(now), empty: false, formerly: [] },
+        state,
+      );
+    await run('10:05:00');
+    proxy.stall('replies');
+    const done = run('10:10:00');
+    await eventually(async () => expect(await one.queued()).toEqual([task('10:10')]));
+    proxy.cut();
+    proxy.resume();
+    // who has pushed it is not known, so it looks again
+    expect(await done).toMatchObject({ pushed: [], nextInMs: 1_000 });
+    expect(await run('10:10:01')).toMatchObject({
+      pushed: [],
+      status: [{ lastTask: 'report:2026-11-29T10:10:00Z' }],
+    });
+    expect(await one.queued()).toEqual([task('10:10')]);
+  } finally {
+    client.disconnect();
+  }
 });
 
 test.each([
