@@ -10,14 +10,14 @@ import type { Sampler } from '../../controller/sample/sampler.ts';
 import type { Sampled } from '../../controller/sample/sampled.ts';
 import { cronQueueOf, runCrons, type CronsState } from '../../controller/act/crons.ts';
 import type { QueueLimits } from '../../queue/limits/definition.ts';
-import { setLimits } from '../../queue/limits/limits.ts';
+import { limitsSetBy, setLimits } from '../../queue/limits/limits.ts';
 import type { Level } from '../../queue/priorities.ts';
 import { keepPriorities } from '../../controller/act/priorities.ts';
 import { drainsOf } from '../../controller/act/scale-in.ts';
 import { isActive, nothingKept, soonest, step, type Kept, type Step } from '../../controller/act/step.ts';
 import type { Target } from '../../controller/act/target.ts';
 import { Unmanaged, type CronSpec, type CronStatus } from '../../kube/workerpool.ts';
-import type { RedisAddress } from '../../queue/connection/connection.ts';
+import { connectionOf, type RedisAddress } from '../../queue/connection/connection.ts';
 import { writeExitReason } from '../../queue/workers/exit-reason.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { reap } from '../../queue/workers/reap.ts';
@@ -68,6 +68,8 @@ export interface PoolLoop extends AsyncDisposable {
 }
 
 const ID = 'pool';
+/** Who sets limits. */
+const DEV = 'millrace dev';
 
 /** Starts immediately and runs until it is disposed, also while Redis is unreachable. */
 export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
@@ -81,7 +83,10 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   let closed = false;
   const cronsState: CronsState = new Map();
   let cronsStatus: readonly CronStatus[] = [];
-  let limited = (options.limits ?? options.priorities) === undefined || options.dryRun === true;
+  const limits = options.dryRun === true ? undefined : options.limits;
+  const priorities = options.dryRun === true ? [] : (options.priorities ?? []);
+  /** The connection on which they were written last: the server behind another one may have forgotten them. */
+  let writtenOn: ReturnType<typeof connectionOf>;
 
   const poll = options.pollMs === undefined ? {} : { pollMs: options.pollMs };
   const sampler = createSampler({ address: options.redis, log, ...poll, onSample: kick });
@@ -119,12 +124,18 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
 
   /** As soon as Redis can be reached. */
   async function keepLimits(sampled: Sampled): Promise<void> {
-    if (limited || sampled.kind === 'unknown') return;
-    const { limits, priorities } = options;
-    if (limits)
-      for (const keys of queues) await setLimits(sampler.redisOf(keys), keys, limits, 'millrace dev');
-    await keepPriorities({ link: { queues, sampler }, open: priorities ?? [] });
-    limited = true;
+    const [first] = queues;
+    if (sampled.kind === 'unknown' || !first || (!limits && priorities.length === 0)) return;
+    const on = connectionOf(sampler.redisOf(first));
+    if (on === writtenOn) return;
+    for (const keys of limits ? queues : []) {
+      const redis = sampler.redisOf(keys);
+      // those that somebody has set since stay
+      const isOurs = writtenOn === undefined || [undefined, DEV].includes(await limitsSetBy(redis, keys));
+      if (isOurs && limits) await setLimits(redis, keys, limits, DEV);
+    }
+    await keepPriorities({ link: { queues, sampler }, open: priorities });
+    writtenOn = on;
   }
 
   /** Never rejects. */

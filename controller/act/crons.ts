@@ -4,6 +4,7 @@
  */
 import type { Redis } from 'ioredis';
 import { ConcurrencyPolicy, type CronSpec, type CronStatus } from '../../kube/workerpool.ts';
+import { connectionOf } from '../../queue/connection/connection.ts';
 import { partMarkOf } from '../../queue/batch-mark.ts';
 import { moveCron, readCron, type CronState, type CronTask, type StoredState } from '../../queue/crons.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
@@ -24,7 +25,7 @@ interface RememberedCron {
   /** It has been checked. */
   readonly task: CronSpec['task'];
   readonly stored: StoredState | undefined;
-  /** The connection that it was read or written on: the server behind another one may be another, or may have gone back in time. */
+  /** The connection that it was read or written on. */
   readonly on: Redis['stream'] | undefined;
 }
 
@@ -139,10 +140,6 @@ function checkTask(cron: CronSpec, index: number): void {
 /** Whether of two cron tasks of one name each begins anew whenever the other has pushed. */
 export function areAtOdds(one: CronTimesSpec, other: CronTimesSpec): boolean {
   return one.name === other.name && identityOf(one) !== identityOf(other);
-}
-
-function connectionOf(redis: Redis): Redis['stream'] | undefined {
-  return (redis as { readonly stream?: Redis['stream'] }).stream;
 }
 
 interface OneDone {

@@ -148,6 +148,14 @@ function inClusterMode({ message }: Error): boolean {
   return /cluster mode/.test(message);
 }
 
+/**
+ * The connection that a client has, or had last: another one when it has been replaced, and then the server behind it may be another, or may
+ * have gone back in time. `undefined` before the first one is open.
+ */
+export function connectionOf(redis: Redis): Redis['stream'] | undefined {
+  return (redis as { readonly stream?: Redis['stream'] }).stream;
+}
+
 /** The server's clock, ms. All deadlines use this one, never the clocks of workers and clients. */
 export async function redisNow(redis: Redis): Promise<number> {
   const [seconds = 0, micros = 0] = (await redis.time()).map(Number);

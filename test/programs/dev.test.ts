@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
+import { queueKeys } from '../../queue/keys.ts';
 import { openQueue } from '../../queue/queue.ts';
 import { eventually } from '../support/eventually.ts';
 import { MILLRACE, millrace, start, type Program } from '../support/millrace.ts';
@@ -289,5 +290,25 @@ export default (task) => 'did ' + task;
     expect(await queue.result('hello', { timeoutMs: 120_000 })).toBe('hello');
     program.child.kill('SIGTERM');
     expect((await program.ended).code).toBe(0);
+  });
+
+  test.each([
+    ['priorities', 'priorities: [high]', 'priorities'],
+    ['limits', 'limits: { rate: 5/s }', 'limits'],
+  ] as const)('a Redis that is restarted without its data is told of %s again', async (name, spec, key) => {
+    const pool = join(folder, `${name}.yaml`);
+    await writeFile(pool, `kind: WorkerPool\nspec: { queue: told, result: r, maxReplicas: 1, ${spec} }\n`);
+    await using server = await startRedis();
+    await using program = dev('--module', TASKS, '--redis', server.url, '--pool', pool);
+    const keys = queueKeys('told', 'r');
+    const isThere = async (): Promise<void> => expect(await server.client().exists(keys[key])).toBe(1);
+    await eventually(isThere);
+    await server.client().set('before', 1);
+    await server.restart();
+    expect(await server.client().exists('before')).toBe(0);
+    await eventually(isThere);
+    program.child.kill('SIGTERM');
+    expect((await program.ended).code).toBe(0);
+    await rm(pool);
   });
 });
