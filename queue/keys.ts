@@ -43,7 +43,10 @@ export interface QueueKeys {
   readonly apart: string;
   /** STRING: exists while the queue is paused, with the reason. See pause.ts. */
   readonly paused: string;
-  /** HASH: priority that has a list of its own → `open`, or `closed` where only what waits there is served; and with `:workers` behind it, that workers serve it. See served-levels.ts. */
+  /**
+   * HASH: priority that has a list of its own → `open`, or `closed` where only what waits there is served; and with `:workers` behind it,
+   * that workers serve it, with `:pool:` and a uid, that a pool does. See served-levels.ts.
+   */
   readonly priorities: string;
   /** ZSET: ids of cancelled tasks that no worker has met yet, by expiry time. See cancel.lua. */
   readonly cancelled: string;

@@ -14,6 +14,9 @@ const LONGEST = 16;
 /** Beside it: workers outside of a pool serve it, so it stays open when a pool ends. */
 const announced = (level: Level): string => `${level}:workers`;
 
+/** The same: the pool of this uid serves it. A pool that finds its own on what it serves no more knows that Redis went back in time. */
+const served = (level: Level, uid: string): string => `${level}:pool:${uid}`;
+
 /** Those that may hold tasks or dead letters, open or closed. */
 export async function readLevels(redis: Redis, { priorities }: QueueKeys): Promise<Level[]> {
   return (await redis.hkeys(priorities)).filter(isLevel);
@@ -29,8 +32,37 @@ export async function readOpenLevels(redis: Redis, { priorities }: QueueKeys): P
   return LEVELS.filter((_, i) => String(found[i]) === 'open');
 }
 
-export async function openLevels(redis: Redis, keys: QueueKeys, levels: readonly Level[]): Promise<void> {
+/** Those that the pool of this uid is noted to serve. */
+export async function readLevelsOf(redis: Redis, { priorities }: QueueKeys, uid: string): Promise<Level[]> {
+  const cut = { bytes: LONGEST, values: LEVELS.length };
+  const fields = LEVELS.map((level) => served(level, uid));
+  const found = asList(
+    await readCut(redis, priorities, cut, 'HMGET', ...fields),
+    'the priorities of a queue',
+  );
+  return LEVELS.filter((_, i) => String(found[i]) === 'open');
+}
+
+/** `uid`: of the pool that serves them. */
+export async function openLevels(
+  redis: Redis,
+  keys: QueueKeys,
+  levels: readonly Level[],
+  uid?: string,
+): Promise<void> {
   await mark(redis, keys, levels, 'open');
+  if (uid !== undefined && levels.length > 0)
+    await redis.hset(keys.priorities, ...levels.flatMap((level) => [served(level, uid), 'open']));
+}
+
+/** The pool of this uid serves them no more. */
+export async function leaveLevels(
+  redis: Redis,
+  { priorities }: QueueKeys,
+  levels: readonly Level[],
+  uid: string,
+): Promise<void> {
+  if (levels.length > 0) await redis.hdel(priorities, ...levels.map((level) => served(level, uid)));
 }
 
 /** The same, by a worker: one that is new is paused if the queue is, and only then. */

@@ -156,7 +156,8 @@ async function refusePriorities({ pool, redis: link, otherPriorities }: Finalize
   const [keys] = link?.queues ?? [];
   if (!link || !keys || !priorities || scaleTargetRef) return;
   const unserved = priorities.filter((level) => !otherPriorities.includes(level));
-  await closePriorities(link, keys, unserved).catch(() => undefined);
+  const { uid = '' } = pool.metadata;
+  await closePriorities(link, keys, { uid, all: priorities, closing: unserved }).catch(() => undefined);
 }
 
 /** Deletes the Jobs, pods first, when the ends of those that have ended are recorded. `false` if they are gone. */

@@ -6,6 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
+import type { Redis } from 'ioredis';
 import { queuesOf, type WorkerPool, type WorkerPoolSpec } from '../../kube/workerpool.ts';
 import { keyOf } from '../../kube/watch.ts';
 import type { HostGuard } from '../../queue/connection/address.ts';
@@ -72,6 +73,8 @@ export interface ConnectState {
   levels: Levels | undefined;
   /** Priorities that it serves no more, until clients cannot find them any more. */
   goneLevels: readonly Level[];
+  /** Those that samples show and it does not serve, joined, and the connection on which these were asked about. */
+  strayLevels: { readonly shown: string; readonly on: Redis['stream'] | undefined };
   /** Lists that the pool begins to serve, until it is known whether they are to be paused. */
   added: ReadonlySet<string>;
   /** The last reconcile had no sample of the queue. */
@@ -81,6 +84,7 @@ export interface ConnectState {
 /** Never changed, only replaced. */
 const NO_LISTS: ReadonlySet<string> = new Set();
 const NO_LEVELS: readonly Level[] = [];
+const NO_STRAYS = { shown: '', on: undefined };
 
 export function initialConnectState(): ConnectState {
   return {
@@ -89,6 +93,7 @@ export function initialConnectState(): ConnectState {
     partitions: undefined,
     levels: undefined,
     goneLevels: NO_LEVELS,
+    strayLevels: NO_STRAYS,
     added: NO_LISTS,
     blind: true,
   };

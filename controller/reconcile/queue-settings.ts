@@ -3,11 +3,14 @@
  * also where the pool cannot be scaled.
  */
 import { keyOf } from '../../kube/watch.ts';
-import { Mode, type WorkerPool } from '../../kube/workerpool.ts';
+import { Mode, queuesOf, type WorkerPool } from '../../kube/workerpool.ts';
 import type { Claims, CronBeside } from '../act/claims.ts';
 import { areAtOdds, cronQueueOf, runCrons, type CronsDone } from '../act/crons.ts';
 import { keepLimits } from '../act/limits.ts';
-import { keepPriorities, type PrioritiesInput } from '../act/priorities.ts';
+import { connectionOf } from '../../queue/connection/connection.ts';
+import { LEVELS } from '../../queue/priorities.ts';
+import { keepPriorities, reclaimPriorities, type PrioritiesInput } from '../act/priorities.ts';
+import { runsJobs } from '../act/jobs/jobs-step.ts';
 import { leftLevels } from '../connect/levels.ts';
 import { troubleOf, type Trouble } from '../report/terminal-error.ts';
 import type { Sampled } from '../sample/sampled.ts';
@@ -91,8 +94,9 @@ export async function keepPoolLimits(
   try {
     const shownBy = sampled.sample.limitsBy;
     const input = { pool: keyOf(pool), limits, shownBy, queues, redisOf: sampler.redisOf };
-    await keepPriorities({ link, ...prioritiesOf(pool, state, claims) });
+    await keepPriorities({ link, uid: pool.metadata.uid, ...prioritiesOf(pool, state, claims) });
     if (state.connect.goneLevels.length > 0) state.connect.goneLevels = [];
+    await reclaimLevels({ log, claims }, { pool, state, link, sampled });
     return { kept: await keepLimits(input, state.limits) };
   } catch (error) {
     const trouble = troubleOf(error);
@@ -103,6 +107,40 @@ export async function keepPoolLimits(
     );
     return { nextInMs: TROUBLE_RETRY_MS };
   }
+}
+
+/** Where Redis went back to a time when the pool served priorities that it serves no more, it serves them once more until they are empty. */
+async function reclaimLevels(
+  { log, claims }: Pick<ReconcileContext, 'log' | 'claims'>,
+  { pool, state, link, sampled }: Pick<Progress, 'pool' | 'state' | 'sampled'> & { readonly link: QueueLink },
+): Promise<void> {
+  const { connect } = state;
+  const { metadata, spec } = pool;
+  const [keys] = link.queues;
+  const { levels: shown = [] } = sampled.kind === 'known' ? sampled.sample : {};
+  if (!keys || !metadata.uid || (shown.length === 0 && connect.strayLevels.shown === '')) return;
+  const served = connect.levels?.served ?? [];
+  const stray = shown.filter((level) => !served.includes(level) && spec.priorities?.includes(level) !== true);
+  const now = { shown: stray.join(), on: connectionOf(link.sampler.redisOf(keys)) };
+  if (now.shown === connect.strayLevels.shown && now.on === connect.strayLevels.on) return;
+  if (now.shown !== '') {
+    const others = claims.prioritiesBeside(pool);
+    const found = await reclaimPriorities(link, keys, { uid: metadata.uid, levels: stray, others });
+    const canServe = queuesOf(spec).length === 1 && !spec.limits && !runsJobs(pool);
+    if (found.length > 0 && !canServe)
+      log.warn(
+        { pool: keyOf(pool), priorities: found },
+        'Redis went back to a time when the pool had priorities: tasks that wait there are not served, as it can have none now',
+      );
+    else if (found.length > 0) {
+      connect.levels = { served: LEVELS.filter((level) => served.includes(level) || found.includes(level)) };
+      log.warn(
+        { pool: keyOf(pool), priorities: found },
+        'Redis went back to a time when the pool had priorities: what waits there is served',
+      );
+    }
+  }
+  connect.strayLevels = now;
 }
 
 function prioritiesOf(

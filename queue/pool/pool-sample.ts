@@ -157,5 +157,6 @@ function mergeSamples(samples: readonly PoolSample[]): PoolSample {
     ...(blocked > 0 && { blocked }),
     ...(limits.length > 0 && { limits: limits.join('; ') }),
     ...(limitsBy.length > 0 && { limitsBy }),
+    ...(first.levels && { levels: first.levels }),
   };
 }

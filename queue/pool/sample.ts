@@ -8,6 +8,7 @@ import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
 import { plainText, visible } from '../../runtime/plain-text.ts';
 import { asCount, asCounterOrZero, asList, asMoment, asText } from '../scripts/decode-reply.ts';
+import { isLevel, type Level } from '../priorities.ts';
 import { decodeSurvey, type LimitsSurvey } from '../limits/limits.ts';
 import { script } from '../scripts/scripts.ts';
 import { SLOW_BUCKETS } from './slow-tasks.ts';
@@ -86,6 +87,8 @@ export interface QueueSample {
   readonly slow: readonly number[];
   /** The limits of the queue, and what they allow. */
   readonly limits?: LimitsSurvey;
+  /** Its priorities that have lists, whether or not tasks may be pushed to them; absent for none. */
+  readonly levels?: readonly Level[];
 }
 
 /**
@@ -95,7 +98,7 @@ export interface QueueSample {
 export async function sampleQueue(redis: Redis, keys: QueueKeys, horizonMs = 0): Promise<QueueSample> {
   const { queue, result, workers, load, delayed, dead, stats, paused, expiry, suspects, leaving } = keys;
   const all = [queue, result, workers, load, delayed, dead, stats, paused, expiry, suspects, leaving];
-  const read = [...all, keys.apart, keys.clock, keys.limits] as const;
+  const read = [...all, keys.apart, keys.clock, keys.limits, keys.priorities] as const;
   const reply = await script(redis, 'sample')(...read, SLOW_BUCKETS, Math.round(horizonMs));
   checkTypes(read, reply);
   return decodeReply(keys, reply);
@@ -142,8 +145,9 @@ type Reply = readonly [
   beside: unknown,
   silent: unknown,
   limits: unknown,
+  levels: unknown,
 ];
-const VALUES: Reply['length'] = 24;
+const VALUES: Reply['length'] = 25;
 
 /** Throws `WrongKeyType` if sample.lua has found that one of our own keys holds something else. */
 function checkTypes(read: readonly string[], reply: unknown): void {
@@ -162,8 +166,9 @@ function decodeReply(keys: QueueKeys, reply: unknown): QueueSample {
   const [now, length, resultType, delayed, due, nextDue, dead, inFlight, busy, workers, expired, ...rest] =
     asList(reply, 'a sample', VALUES) as Reply;
   const [stats, paused, sweep, suspects, leaving, slow, nextExpiry, dueSoon, solitary, ...last] = rest;
-  const [apart, beside, silent, limited] = last;
+  const [apart, beside, silent, limited, inLists] = last;
   const limits = decodeSurvey(limited);
+  const levels = asText(inLists, 'priorities').split(',').filter(isLevel);
   if (typeof length !== 'number')
     throw new WrongKeyType(keys.queue, 'a list', plainText(asText(length, 'the length')));
   const type = asText(resultType, 'the type of the result key');
@@ -192,6 +197,7 @@ function decodeReply(keys: QueueKeys, reply: unknown): QueueSample {
     nextDue: asMoment(nextDue, 'the next due time'),
     counters: countersOf(stats),
     ...(limits && { limits }),
+    ...(levels.length > 0 && { levels }),
   };
 }
 

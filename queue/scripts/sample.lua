@@ -1,7 +1,7 @@
 -- A consistent sample of one queue.
 --
 -- KEYS  1 queue  2 result  3 workers  4 load  5 delayed  6 dead  7 stats  8 paused  9 expiry  10 suspects  11 leaving  12 apart
---       13 clock  14 limits
+--       13 clock  14 limits  15 priorities
 -- ARGV  1 buckets of slow tasks (pool/slow-tasks.ts)  2 horizon for delayed tasks that fall due soon, ms
 -- Returns  {Redis time in ms, tasks waiting (suspects included) or an error message, type of the result key, delayed tasks, those
 --           of them that are due, when the next one falls due in ms or '', dead letters, tasks in flight,
@@ -13,11 +13,21 @@
 --           workers that hold suspects and nothing else, suspects in flight there,
 --           whether there are workers, but none made a turn for so long that queue time (turn.lua) would stop advancing, and
 --           none rests (rest.lua),
---           the limits of the queue and what they allow (limits/survey.lua), or nothing. What they hold back is among the waiting};
+--           the limits of the queue and what they allow (limits/survey.lua), or nothing. What they hold back is among the waiting;
+--           priorities that have lists, with a comma between them};
 --           where another key than the first two is of another type: {its position, its type}
 -- whether sweep.lua has work, or another partition is to be told of a batch
 local function unswept(now)
   return redis.call('ZCOUNT', KEYS[9], '-inf', now) > 0 or redis.call('EXISTS', string.sub(KEYS[7], 1, -6) .. 'batch-reports') == 1
+end
+
+-- what something else wrote there is none
+local function levels()
+  local names, found = {'high', 'low'}, {}
+  for i, state in ipairs(redis.pcall('HMGET', KEYS[15], 'high', 'low')) do
+    if state then found[#found + 1] = names[i] end
+  end
+  return table.concat(found, ',')
 end
 
 local function sample()
@@ -70,7 +80,7 @@ local function sample()
     redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or '',
     redis.call('ZCOUNT', KEYS[5], '(' .. now, now + tonumber(ARGV[2])),
     math.max(0, math.min(suspects, tonumber(redis.call('HGET', KEYS[7], 'asideAlone') or 0) or 0)), apart, beside,
-    silent and 1 or 0, limits}
+    silent and 1 or 0, limits, levels()}
 end
 
 local done, found = pcall(sample)

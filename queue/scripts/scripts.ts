@@ -22,7 +22,7 @@ const arity = {
   overdue: 2,
   rejoin: 6,
   rest: 10,
-  sample: 14,
+  sample: 15,
   cancel: 5,
   resume: 2,
   claim: 2,

@@ -35,7 +35,12 @@ async function create(spec: Json) {
     edit: (change: Json) => world.objects.patch(POOLS, ref, { spec: change }),
     remove: () => world.objects.remove(POOLS, ref),
     open: () => openQueue({ redis: world.redis.url, queue, result }),
-    written: () => redis.hgetall(keys.priorities),
+    /** Without what is noted of pools. */
+    written: async () => {
+      const all = Object.entries(await redis.hgetall(keys.priorities));
+      return Object.fromEntries(all.filter(([field]) => !field.includes(':pool:')));
+    },
+    noted: async () => (await redis.hkeys(keys.priorities)).filter((field) => field.includes(':pool:')),
     shows: (status: object) => eventually(async () => expect((await read()).status).toMatchObject(status)),
     workersAreTold: (priorities: string | undefined) =>
       eventually(async () => {
@@ -100,6 +105,31 @@ test('a Redis that forgot is told again; when the pool ends, what is pushed is r
   await stage.redis.del(pool.keys.queue);
   await pool.remove();
   await eventually(async () => expect(await pool.written()).toEqual({ high: 'closed' }));
+  await eventually(async () => expect(await pool.noted()).toEqual([]));
+});
+
+test('one that was taken away, and is there again as Redis went back: refused, and served until it is empty', async () => {
+  const pool = await create({ priorities: ['high', 'low'] });
+  await using queue = pool.open();
+  await pool.make();
+  await eventually(() => queue.enqueue({ id: 'a' }, { priority: 'high' }));
+  await pool.shows({ waiting: 1, priorities: ['high', 'low'] });
+  await stage.redis.save();
+  await stage.redis.del(pool.high);
+  await pool.edit({ priorities: null });
+  await pool.workersAreTold(undefined);
+  await eventually(async () => expect(await pool.written()).toEqual({}));
+  expect(await pool.noted()).toEqual([]);
+
+  await stage.world.redis.restart();
+  await pool.shows({ waiting: 1, priorities: ['high'] });
+  expect(await pool.written()).toEqual({ high: 'closed' });
+  await expect(queue.enqueue({}, { priority: 'high' })).rejects.toThrow(/serves no tasks of high priority/);
+  await pool.workersAreTold('high');
+  await stage.redis.del(pool.high);
+  await pool.workersAreTold(undefined);
+  await eventually(async () => expect(await pool.written()).toEqual({}));
+  expect(await pool.noted()).toEqual([]);
 });
 
 test('of two pools on one queue, the end of one refuses nothing that the other serves', async () => {

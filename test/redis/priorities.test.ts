@@ -1,6 +1,8 @@
 /** Tasks of a priority, in a list beside that of their queue: real Redis, real workers. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
+import { reclaimPriorities } from '../../controller/act/priorities.ts';
+import type { Sampler } from '../../controller/sample/sampler.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { levelKeys, rankedKeys, type Level } from '../../queue/priorities.ts';
 import { openQueue, TaskCancelled, type Priority, type Queue } from '../../queue/queue.ts';
@@ -18,7 +20,7 @@ let server: RedisServer;
 let redis: Redis;
 beforeAll(async () => {
   server = await startRedis();
-  redis = server.client();
+  redis = defineScripts(server.client());
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
@@ -318,4 +320,60 @@ test('names: each list is in the slot of its queue, the highest first, and none 
   expect(lists('{shop}:tasks')).toEqual(['{shop}:tasks:high', '{shop}:tasks', '{shop}:tasks:low']);
   for (const odd of ['a{}b', 'a}b', '{a']) expect(() => lists(odd)).toThrow(/cannot have priorities/);
   expect(() => levelKeys({ ...freshKeys(), queue: 'tasks', result: '{tasks}:low' }, 'low')).toThrow(/both/);
+});
+
+const uid = 'a-pool';
+const letter = '1 {"error":"no","attempts":1,"worker":"w"}\nx';
+/** What is there again, as Redis went back: how it stands afterwards, and whether it is served until it is empty. */
+const restored: [string, (keys: QueueKeys) => Promise<unknown>, object, boolean][] = [
+  ['an empty one is gone', () => Promise.resolve(), {}, false],
+  [
+    'one with a task',
+    ({ queue }) => redis.lpush(queue, 'x'),
+    { low: 'closed', [`low:pool:${uid}`]: 'open' },
+    true,
+  ],
+  [
+    'one with a delayed task',
+    ({ delayed }) => redis.zadd(delayed, 1, 'x'),
+    { low: 'closed', [`low:pool:${uid}`]: 'open' },
+    true,
+  ],
+  [
+    'one with a dead letter, which is still to be found',
+    ({ dead }) => redis.lpush(dead, letter),
+    { low: 'closed' },
+    false,
+  ],
+];
+test.for(restored)('of a time when the pool served more: %s', async ([, fill, after, isServed]) => {
+  await using queue = openFresh();
+  const { keys } = queue;
+  await openLevels(redis, keys, ['low'], uid);
+  await fill(level(queue, 'low'));
+  const link = { sampler: { redisOf: () => redis } as unknown as Sampler };
+  const found = await reclaimPriorities(link, keys, { uid, levels: ['low'], others: [] });
+  expect(found).toEqual(isServed ? ['low'] : []);
+  expect(await redis.hgetall(keys.priorities)).toEqual(after);
+  await expect(queue.enqueue({}, { priority: 'low' })).rejects.toThrow(/serves no tasks of low priority/);
+});
+
+test.for([
+  ['another pool', { others: ['low'] }, async () => {}],
+  ['a pool of another cluster', { uid: 'one that never served it' }, async () => {}],
+  [
+    'workers outside of a pool',
+    {},
+    async (queue: Queue) => void (await redis.hset(queue.keys.priorities, 'low:workers', 'open')),
+  ],
+] as const)('of a time when the pool served more: what %s serves stays open', async ([, more, before]) => {
+  await using queue = openFresh();
+  await openLevels(redis, queue.keys, ['low'], uid);
+  await before(queue);
+  const link = { sampler: { redisOf: () => redis } as unknown as Sampler };
+  const input = { uid, levels: ['low'] as const, others: [], ...more };
+  expect(await reclaimPriorities(link, queue.keys, input)).toEqual([]);
+  await queue.enqueue({ id: 'a' }, { priority: 'low' });
+  expect(await reclaimPriorities(link, queue.keys, input)).toEqual([]);
+  await queue.enqueue({ id: 'b' }, { priority: 'low' });
 });
