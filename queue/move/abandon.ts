@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { RedisAddress } from '../connection/connection.ts';
 import { within } from '../connection/within.ts';
 import { queueKeys, type QueueKeys } from '../keys.ts';
+import { requestOnce } from '../scripts/answers.ts';
 import { script } from '../scripts/scripts.ts';
 import { distribute, ITEMS, type Batch, type Kind } from './batch.ts';
 import { claim, closedMark, lossOf, release, type Claim } from './claim.ts';
@@ -165,9 +166,15 @@ async function putBack(
   arrived: readonly number[],
 ): Promise<number> {
   const { queue, move, moving, history, pasts } = keys;
-  const call = script(source.at(queue), 'move-back');
-  const from = keys[batch?.kind ?? 'queue'];
-  const reply = call(move, moving, from, history, pasts, process, batch?.number ?? '', ...arrived);
+  const redis = source.at(queue);
+  const places = [move, moving, keys[batch?.kind ?? 'queue'], history, pasts];
+  const reply = requestOnce(
+    redis,
+    keys,
+    (answers, about) =>
+      script(redis, 'move-back')(...places, answers, process, batch?.number ?? '', ...arrived, about),
+    (told) => (told as number[])[0] === 1,
+  );
   const [status, back = 0] = (await source.ask(reply)) as number[];
   if (status === 0) throw await lossOf(source, keys);
   return back;

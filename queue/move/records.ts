@@ -2,6 +2,7 @@
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
 import { isReply } from '../connection/reply-code.ts';
+import { script } from '../scripts/scripts.ts';
 import type { Route } from './batches.ts';
 import { MoveRefused } from './side.ts';
 
@@ -88,7 +89,7 @@ async function moveMemory({ source, destination, old, there, from, to }: RecordP
 async function moveDecisions({ source, destination, old, there, from, to }: RecordPath): Promise<void> {
   const [all, left] = await source.ask(Promise.all([old.lrangeBuffer(from, 0, -1), old.pttl(from)]));
   if (all.length === 0) return;
-  if ((await destination.ask(there.exists(to))) === 0) await destination.ask(there.rpush(to, ...all));
+  await destination.ask(script(there, 'move-decisions')(to, ...all));
   if (left > 0) await destination.ask(there.pexpire(to, left));
   await source.ask(old.del(from));
 }

@@ -81,7 +81,8 @@ const PARTS = {
   'move-drop': ['shared/fingerprint', 'move/drop'],
   'move-unlock': ['move/unlock'],
   'move-close': ['move/close'],
-  'move-back': ['shared/pasts', 'shared/in-parts', 'move/back'],
+  'move-decisions': ['move/decisions'],
+  'move-back': [ONCE, 'shared/pasts', 'shared/in-parts', 'move/back'],
 };
 
 const read = (...path: string[]): string => readFileSync(join(import.meta.dirname, ...path), 'utf8');

@@ -4,9 +4,10 @@ import { abandonMoves, UnknownMove } from '../../queue/move/abandon.ts';
 import { moveQueues } from '../../queue/move/move.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { partitionKeys } from '../../queue/partitions.ts';
-import { script } from '../../queue/scripts/scripts.ts';
+import { defineScripts, script } from '../../queue/scripts/scripts.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
+import { startTcpProxy } from '../support/tcpproxy.ts';
 
 const keys = queueKeys('tiles', 'result');
 const to = partitionKeys('tiles', 'result', 2) as [QueueKeys, ...QueueKeys[]];
@@ -156,4 +157,23 @@ test('a destination that becomes a replica is reported, and the move goes on onc
   await eventually(async () => expect(await now.lrange(keys.queue, 0, -1)).toEqual(['late']));
   ended.abort();
   await moved;
+});
+
+test('what is back is reported where the reply to that was lost with the connection', async () => {
+  const places = await begun();
+  const { from, there } = places;
+  const old = defineScripts(from.client());
+  await using proxy = await startTcpProxy(from.port);
+  const back = script(old, 'move-back');
+  // so that the server knows it: of a process that has no lease
+  await back(keys.move, keys.moving, keys.queue, keys.history, keys.pasts, keys.answers('x'), 'x', '1', '1');
+  proxy.stallAfter(keys.answers(''));
+  const options = { from: { url: `redis://127.0.0.1:${proxy.port}` }, to: there.address, queues: [keys] };
+  const abandoned = abandonMoves({ ...options, leaseMs });
+  await eventually(async () => expect(await old.exists(keys.move)).toBe(0));
+  proxy.cut();
+  proxy.resume();
+  expect(await abandoned).toEqual([{ queue: 'tiles', returned: '2000 tasks', unasked: false }]);
+  await expectBefore(places);
+  expect(await old.keys(keys.answers('*'))).toEqual([]);
 });

@@ -4,8 +4,10 @@ import { moveQueues, type MoveOptions } from '../../queue/move/move.ts';
 import { queueKeys, type QueueKeys } from '../../queue/keys.ts';
 import { partitionKeys, partitionOf } from '../../queue/partitions.ts';
 import { openQueue, TaskCancelled } from '../../queue/queue.ts';
+import { defineScripts, script } from '../../queue/scripts/scripts.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
+import { startTcpProxy } from '../support/tcpproxy.ts';
 import { startHandWorker } from '../support/turns.ts';
 import { startWorker } from '../support/workers.ts';
 
@@ -257,4 +259,24 @@ test('a second move of the same queue, a replica and a queue that is there alrea
   expect(await from.client().keys('*')).toEqual([keys.queue]);
   await to.client().replicaof('127.0.0.1', from.port);
   await expect(moveQueues(between(from, to))).rejects.toThrow('read-only replica');
+});
+
+test('decisions whose reply was lost with the connection stand in the new place once', async () => {
+  await using from = await startRedis();
+  await using to = await startRedis();
+  await using proxy = await startTcpProxy(to.port);
+  const [old, now] = [from.client(), defineScripts(to.client())];
+  const key = keys.decisions('shop/tiles');
+  const known = keys.decisions('shop/other');
+  await script(now, 'move-decisions')(known, 'so that the server knows the script');
+  await old.lpush(key, 'one', 'two');
+  proxy.stallAfter(key);
+  const plan = between(from, to);
+  const moving = moveQueues({ ...plan, to: { url: `redis://127.0.0.1:${proxy.port}` }, merge: true });
+  await eventually(async () => expect(await now.lrange(key, 0, -1)).toEqual(['two', 'one']));
+  proxy.cut();
+  proxy.resume();
+  await moving;
+  expect(await now.lrange(key, 0, -1)).toEqual(['two', 'one']);
+  expect(await old.keys('*')).toEqual([]);
 });

@@ -1,8 +1,9 @@
 -- Puts the batch in the hand of a move that is abandoned back to where it was taken from, and ends the move.
 --
--- KEYS  1 move  2 moving  3 the list, sorted set or hash of the batch's kind  4 history  5 pasts
+-- KEYS  1 move  2 moving  3 the list, sorted set or hash of the batch's kind  4 history  5 pasts  6 answers
 -- ARGV  1 the process, as in move/hold.lua  2 number of the batch, or '' if none is in hand
 --       3 … positions in the batch, from 1, of what the destination has
+--       then the request, as in shared/once.lua
 -- Returns  {0} if this process has no lease, or another batch is in hand; else {1, number of items that are back}
 -- After: tasks are at the end from which they were taken, in their order, each with its past. Nothing of the move is left here.
 local MOVE, MOVING, TARGET, HISTORY, PASTS = unpack(KEYS)
@@ -35,7 +36,7 @@ local function task_of(item)
 end
 
 local arrived = {}
-for i = 3, #ARGV do arrived[tonumber(ARGV[i])] = true end
+for i = 3, #ARGV - 1 do arrived[tonumber(ARGV[i])] = true end
 local width = (kind == 'delayed' or kind == 'stats') and 2 or 1
 local items = number and redis.call('LRANGE', MOVING, 0, -1) or {}
 -- the newest first: the oldest is to be the last one in its list, and the first one to get a past that several have
@@ -54,4 +55,4 @@ elseif kind then
   in_parts('RPUSH', TARGET, back)
 end
 redis.call('DEL', MOVE, MOVING)
-return {1, #back / width}
+return answer({1, #back / width})
