@@ -1,4 +1,6 @@
 /** A pause of a pool means all of it: partitions that are added meanwhile are paused, too, before anything takes from them. */
+import { isDeepStrictEqual } from 'node:util';
+import type { QueueKeys } from '../../queue/keys.ts';
 import { readPause } from '../../queue/pause.ts';
 import { answered } from './answered.ts';
 import type { QueueLink } from '../sample/sampler.ts';
@@ -17,9 +19,11 @@ export async function pauseAdded(
   const [first] = pauses;
   if (!first || pauses.includes(undefined)) return 0;
   const text = `${first.at} ${first.reason}`;
-  const paused = queues
-    .filter(({ queue }) => added.has(queue))
-    .map((keys) => redisOf(keys).set(keys.paused, text, 'NX'));
-  return (await answered(Promise.all(paused), 'the pause of a queue')).filter((reply) => reply !== null)
-    .length;
+  const isPaused = async (keys: QueueKeys): Promise<boolean> => {
+    if ((await redisOf(keys).set(keys.paused, text, 'NX')) !== null) return true;
+    // the reply to the first one may have been lost
+    return isDeepStrictEqual(await readPause(redisOf(keys), keys), first);
+  };
+  const adding = queues.filter(({ queue }) => added.has(queue)).map(isPaused);
+  return (await answered(Promise.all(adding), 'the pause of a queue')).filter(Boolean).length;
 }

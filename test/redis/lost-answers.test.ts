@@ -1,6 +1,8 @@
 /** Requests of which Redis has executed the first and the client has got no reply: the answer to the one that is sent again is that of the first. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
+import { pauseAdded } from '../../controller/act/pause-added.ts';
+import type { Sampler } from '../../controller/sample/sampler.ts';
 import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
 import { deadHeader, moveDeadLetters, readDeadHeads } from '../../queue/dead-letter-format.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
@@ -254,4 +256,25 @@ test('limits that are new, and none any more', async () => {
   expect(await removed).toBe(true);
   expect(await removeLimits(redis, keys, 'a test')).toBe(false);
   await expectForgotten(keys);
+});
+
+test('the pause of a list that is added to a paused queue', async () => {
+  const keys = freshKeys();
+  const low = levelKeys(keys, 'low');
+  await redis.set(keys.paused, '7 for the night');
+  const paused = losing({
+    keys,
+    about: low.paused,
+    send: (lossy) => {
+      const sampler = { redisOf: () => lossy.redis } as unknown as Sampler;
+      return pauseAdded({ queues: [keys, low], sampler }, new Set([low.queue]));
+    },
+    made: async () => (await redis.exists(low.paused)) === 1,
+  });
+  expect(await paused).toBe(1);
+  // one that had a pause of its own
+  await redis.set(low.paused, '5 for itself');
+  const sampler = { redisOf: () => redis } as unknown as Sampler;
+  expect(await pauseAdded({ queues: [keys, low], sampler }, new Set([low.queue]))).toBe(0);
+  expect(await redis.get(low.paused)).toBe('5 for itself');
 });
