@@ -12,6 +12,8 @@ export interface TcpProxy extends AsyncDisposable {
   stall(direction?: Direction): void;
   /** Replies are stalled from the moment that a request with this text passes. */
   stallAfter(request: string): void;
+  /** In place of what comes from the server as the n-th from now on, its connection is cut. Returns whether it has come. */
+  cutAtReply(n: number): () => boolean;
   /** Ends `stall`; withheld data passes. */
   resume(): void;
   /** Present connections stay open and carry nothing ever again, as when a router forgot them; new ones work. */
@@ -35,6 +37,7 @@ export async function startTcpProxy(
   let stalled: readonly Direction[] = [];
   let target = targetPort;
   let last: string | undefined;
+  let repliesLeft = Infinity;
   const held = (socket: Socket, direction: Direction): boolean =>
     swallowed.has(socket) || stalled.includes(direction);
 
@@ -46,6 +49,11 @@ export async function startTcpProxy(
     ] as const) {
       sockets.set(from, direction);
       from.on('data', (chunk) => {
+        if (direction === 'replies' && --repliesLeft === 0) {
+          near.destroy();
+          far.destroy();
+          return;
+        }
         if (direction === 'requests' && last !== undefined && chunk.includes(last)) stall('replies');
         if (roundTripMs > 0) setTimeout(() => to.writable && to.write(chunk), roundTripMs / 2);
         else if (direction === 'replies' && repliesPerS < Infinity) {
@@ -83,6 +91,10 @@ export async function startTcpProxy(
     port: address.port,
     stall,
     stallAfter: (request) => (last = request),
+    cutAtReply: (n) => {
+      repliesLeft = n;
+      return () => repliesLeft <= 0;
+    },
     resume() {
       stalled = [];
       for (const socket of sockets.keys()) if (!swallowed.has(socket)) socket.resume();
