@@ -109,13 +109,14 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
 
   /** Resolves to when to look again, ms. */
   async function pushCrons(sampled: Sampled, now: number): Promise<number | undefined> {
-    const keys = cronQueueOf(queues, records !== undefined);
+    const partitioned = records !== undefined;
+    const keys = cronQueueOf(queues, partitioned);
     const { crons = [], onCrons } = options;
     if (!keys || crons.length === 0 || options.dryRun || sampled.kind === 'unknown') return undefined;
     const { waiting, inFlight, delayed } = sampled.sample;
     const empty = waiting + inFlight + delayed === 0;
     const redis = sampler.redisOf(keys);
-    const ran = await runCrons({ crons, redis, keys, now, empty, formerly: [] }, cronsState);
+    const ran = await runCrons({ crons, redis, keys, partitioned, now, empty, formerly: [] }, cronsState);
     const { pushed, nextInMs } = ran;
     cronsStatus = ran.status;
     if (pushed.length > 0) onCrons?.(pushed);

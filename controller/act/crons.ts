@@ -9,7 +9,7 @@ import { partMarkOf } from '../../queue/batch-mark.ts';
 import { moveCron, readCron, type CronState, type CronTask, type StoredState } from '../../queue/crons.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { encodeTask, hasId, parseTask, type EncodedTask } from '../../queue/task.ts';
-import { taskOptionsOf } from '../../queue/task-options.ts';
+import { checkUniqueId, taskOptionsOf, uniqueInPartitions } from '../../queue/task-options.ts';
 import { cronTimesOf, type CronTimes } from '../decide/cron.ts';
 import { occurrencesToPush } from '../decide/occurrences.ts';
 import { answered } from './answered.ts';
@@ -22,8 +22,9 @@ interface RememberedCron {
   /** Of the schedule and its time zone. */
   readonly of: string;
   readonly times: CronTimes;
-  /** It has been checked. */
+  /** It has been checked for a queue that is in partitions, or is not. */
   readonly task: CronSpec['task'];
+  readonly partitioned: boolean;
   readonly stored: StoredState | undefined;
   /** The connection that it was read or written on. */
   readonly on: Redis['stream'] | undefined;
@@ -34,6 +35,8 @@ export interface CronsInput {
   readonly redis: Redis;
   /** The list that tasks are pushed to; the state is beside it. */
   readonly keys: QueueKeys;
+  /** It is one of several, each with some of the queue's tasks. */
+  readonly partitioned: boolean;
   /** Wall clock, ms. */
   readonly now: number;
   /** Names of cron tasks that the pool had before, as its status has them. */
@@ -74,7 +77,7 @@ const WHAT = 'a cron task';
  * that is not recorded.
  */
 export async function runCrons(input: CronsInput, state: CronsState): Promise<CronsDone> {
-  const each = input.crons.map((cron, index) => ({ cron, times: timesOf(cron, index, state) }));
+  const each = input.crons.map((cron, index) => ({ cron, times: timesOf(cron, index, input, state) }));
   await forgetRemoved(input, state);
   const status: CronStatus[] = [];
   const pushed: string[] = [];
@@ -112,26 +115,37 @@ async function forgetRemoved(
 
 const identityOf = ({ schedule, timeZone }: CronTimesSpec): string => `${timeZone} ${schedule}`;
 
-function timesOf(cron: CronSpec, index: number, state: CronsState): CronTimes {
+function timesOf(
+  cron: CronSpec,
+  index: number,
+  { partitioned }: Pick<CronsInput, 'partitioned'>,
+  state: CronsState,
+): CronTimes {
   const known = state.get(cron.name);
   const of = identityOf(cron);
   const { task } = cron;
-  if (known?.of === of && known.task === task) return known.times;
+  if (known?.of === of && known.task === task && known.partitioned === partitioned) return known.times;
   const times =
     known?.of === of ? known.times : cronTimesOf(cron.schedule, cron.timeZone, `crons[${index}]`, 'schedule');
-  checkTask(cron, index);
-  state.set(cron.name, { of, times, task, stored: known?.stored, on: known?.on });
+  checkTask(cron, index, partitioned);
+  state.set(cron.name, { of, times, task, partitioned, stored: known?.stored, on: known?.on });
   return times;
 }
 
 /** Throws `RangeError` for a task that workers would make a dead letter each time. */
-function checkTask(cron: CronSpec, index: number): void {
+function checkTask(cron: CronSpec, index: number, partitioned: boolean): void {
   const { id, raw } = encodedTask(cron, 0);
   const bytes = Buffer.from(raw);
   const { value } = parseTask(bytes);
   try {
-    taskOptionsOf(value);
-    partMarkOf(value, id, { raw: bytes });
+    const unique = taskOptionsOf(value)?.unique;
+    if (unique !== undefined) checkUniqueId(id);
+    const part = partMarkOf(value, id, { raw: bytes });
+    if (partitioned && unique !== undefined) throw uniqueInPartitions('it', unique);
+    if (partitioned && part?.size !== undefined)
+      throw new RangeError(
+        `it names the size of batch "${part.id}", and the queue is in partitions, each of which has some of its parts only`,
+      );
   } catch (error) {
     throw new RangeError(`crons[${index}].task: ${(error as Error).message}`, { cause: error });
   }

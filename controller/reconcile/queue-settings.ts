@@ -42,7 +42,8 @@ export async function runPoolCrons(
   const { crons = [], mode } = pool.spec;
   const formerly = (pool.status?.crons ?? []).map(({ name }) => name);
   if (crons.length + formerly.length + (state.crons?.size ?? 0) === 0) return {};
-  const keys = link && cronQueueOf(link.queues, link.partitions !== undefined);
+  const partitioned = link?.partitions !== undefined;
+  const keys = link && cronQueueOf(link.queues, partitioned);
   if (!keys || link.source || sampled.kind === 'unknown' || mode === Mode.DryRun) return {};
   const { waiting, inFlight, delayed } = sampled.sample;
   const now = clock.now();
@@ -54,7 +55,7 @@ export async function runPoolCrons(
     const older = beside.filter(({ isOlder }) => isOlder);
     const taken = older.find(({ cron }) => crons.some((mine) => areAtOdds(mine, cron)));
     const own = crons.filter((mine) => older.every(({ cron }) => !areAtOdds(mine, cron)));
-    const input = { crons: own, redis, keys, now, empty, formerly, others };
+    const input = { crons: own, redis, keys, partitioned, now, empty, formerly, others };
     const done = await runCrons(input, (state.crons ??= new Map()));
     if (done.pushed.length > 0)
       log.info({ pool: keyOf(pool), tasks: done.pushed }, 'tasks of crons were due and are in the queue');

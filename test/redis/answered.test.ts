@@ -34,7 +34,10 @@ test.concurrent('cron tasks', async () => {
   const crons = [{ name: 'c', schedule: '* * * * *', timeZone: 'UTC', task: { kind: 'c' }, ...policies }];
   const state = new Map();
   const run = (minute: number) =>
-    runCrons({ crons, redis, keys, now: minute * 60_000, empty: false, formerly: [] }, state);
+    runCrons(
+      { crons, redis, keys, partitioned: false, now: minute * 60_000, empty: false, formerly: [] },
+      state,
+    );
   await run(1);
   server.stop();
   await expect(run(2)).rejects.toThrow(RedisTimeout);

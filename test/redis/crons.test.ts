@@ -34,11 +34,15 @@ function leader(server: RedisServer, keys: QueueKeys, stack: AsyncDisposableStac
   const redis = defineScripts(openBounded(server.address));
   stack.defer(() => redis.disconnect());
   const state: CronsState = new Map();
+  const partitioned = false;
   return {
     run: (now, { empty = false, ...more } = {}) =>
-      runCrons({ crons: [{ ...base, ...more }], redis, keys, now: at(now), empty, formerly: [] }, state),
+      runCrons(
+        { crons: [{ ...base, ...more }], redis, keys, partitioned, now: at(now), empty, formerly: [] },
+        state,
+      ),
     remove: (formerly) =>
-      runCrons({ crons: [], redis, keys, now: at('12:00:00'), empty: false, formerly }, state),
+      runCrons({ crons: [], redis, keys, partitioned, now: at('12:00:00'), empty: false, formerly }, state),
     connected: () => redis.ping(),
   };
 }
@@ -431,7 +435,15 @@ test('a push whose reply was lost with the connection is made once', async () =>
     const state: CronsState = new Map();
     const run = (now: string): Promise<CronsDone> =>
       runCrons(
-        { crons: [base], redis: client, keys: one.keys, now: at(now), empty: false, formerly: [] },
+        {
+          crons: [base],
+          redis: client,
+          keys: one.keys,
+          partitioned: false,
+          now: at(now),
+          empty: false,
+          formerly: [],
+        },
         state,
       );
     await run('10:05:00');
@@ -462,7 +474,43 @@ test.each([
     { task: { id: 7, batch: { id: 'b', size: 0 } } },
     'crons[0].task: the size of batch "b" is the number of its parts',
   ],
+  [
+    { task: { id: 'x'.repeat(1_025), millrace: { unique: 'k' } } },
+    'crons[0].task: a unique task has an id of',
+  ],
 ])('what cannot be: %j', async (change, message) => {
   await using one = await scene();
   await expect(one.lead().run('10:00:00', change)).rejects.toThrow(message);
+});
+
+test.each<[CronSpec['task'], string]>([
+  [
+    { millrace: { unique: 'k' } },
+    'crons[0].task: it is unique ("k"), which a task cannot be in a queue in partitions',
+  ],
+  [
+    { batch: { id: 'b', size: 2 } },
+    'crons[0].task: it names the size of batch "b", and the queue is in partitions',
+  ],
+])('what cannot be in partitions, also where a queue is put into them: %j', async (refused, message) => {
+  await using one = await scene();
+  const state: CronsState = new Map();
+  const redis = defineScripts(openBounded(one.server.address));
+  using _closed = { [Symbol.dispose]: () => redis.disconnect() };
+  const run = (partitioned: boolean): Promise<CronsDone> =>
+    runCrons(
+      {
+        crons: [{ ...base, task: refused }],
+        redis,
+        keys: one.keys,
+        partitioned,
+        now: at('10:00:00'),
+        empty: false,
+        formerly: [],
+      },
+      state,
+    );
+  await run(false);
+  await expect(run(true)).rejects.toThrow(message);
+  await run(false);
 });
