@@ -32,8 +32,12 @@ export function mergeConditions(
   });
 }
 
-/** A text as a sentence: a capital letter first, a full stop last where it has no end of its own. Pure. */
+/**
+ * A text as a sentence: a capital letter first, unless it begins with a name such as `spec.queue` or `maxReplicas`; a full stop last where
+ * it has no end of its own. Pure.
+ */
 export function sentence(text: string): string {
-  const whole = text.slice(0, 1).toUpperCase() + text.slice(1);
+  const isWord = /^\p{Ll}[\p{Ll}'’-]*(?=[\s,:;.!?]*(\s|$))/u.test(text);
+  const whole = isWord ? text.slice(0, 1).toUpperCase() + text.slice(1) : text;
   return /[.!?]$/.test(whole) ? whole : `${whole}.`;
 }

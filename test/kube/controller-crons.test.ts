@@ -64,7 +64,7 @@ describe.concurrent('cron tasks', () => {
     const { pool, queue } = await create({ crons: [{ ...everyMinute, timeZone: 'Europe/Berln' }] });
     await eventually(async () =>
       expect(conditionText(await pool(), 'Ready')).toContain(
-        'InvalidSpec Crons[0].timeZone is "Europe/Berln", which is no time zone',
+        'InvalidSpec crons[0].timeZone is "Europe/Berln", which is no time zone',
       ),
     );
     await stage.redis.lpush(queue, 'a');

@@ -90,7 +90,7 @@ describe.concurrent('schedules', () => {
     await eventually(
       async () =>
         expect(await pool.ready()).toBe(
-          'False InvalidSpec Schedules[0].timeZone is "Europe/Berln", which is no time zone: write a name of the IANA database, such as Europe/Berlin.',
+          'False InvalidSpec schedules[0].timeZone is "Europe/Berln", which is no time zone: write a name of the IANA database, such as Europe/Berlin.',
         ),
       bounded,
     );
