@@ -28,6 +28,7 @@ from millrace import (
     Queue,
     TaskCancelled,
     TaskFailed,
+    WrongKeyType,
     nested,
 )
 from millrace._batches import Adder
@@ -51,8 +52,17 @@ def test_what_something_else_wrote_hides_no_batches(queue: Queue, name: str, pla
     assert odd is not None
     assert (odd.state, odd.succeeded, odd.left, odd.created_at) == ("running", 0, 0, 0)
     assert [part.id for part in queue.batch.results("odd")] == ["odd:0"]
-    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
-        queue.batch.show("text")
+    for names in (
+        lambda: queue.batch.show("text"),
+        lambda: queue.batch.cancel("text"),
+        lambda: list(queue.batch.results("text")),
+    ):
+        with pytest.raises(WrongKeyType, match=f'the key "{own}:batch:text" is not a hash') as wrong:
+            names()
+        assert wrong.value.key == f"{own}:batch:text"
+    plain.set(f"{own}:batch-failed:good", "x")
+    with pytest.raises(WrongKeyType, match=f'the key "{own}:batch-failed:good" is not a set'):
+        queue.batch.show("good")
 
 
 def test_progress_that_is_no_json_is_none(queue: Queue, name: str, plain: redis.Redis) -> None:
@@ -274,6 +284,10 @@ def test_a_batch_of_a_queue_in_partitions(url: str, name: str, plain: redis.Redi
             queue.batch([{}, unique], id="u")
         with pytest.raises(BadTaskOptions, match='"then" of batch "u2" is unique'):
             queue.batch([{}], then=unique, id="u2")
+        with pytest.raises(BadTaskOptions, match="task t is unique"):
+            queue.enqueue({"id": "t", **unique})
+        with pytest.raises(BadTaskOptions, match="task t is unique"):
+            queue.enqueue_many([{"id": "t", **unique}], delay=60)
         view = queue.batch.show("b")
         assert view is not None
         assert (view.state, view.size, view.left) == ("running", 2_501, 2_501)

@@ -17,9 +17,10 @@ def test_functions_by_name_sync_and_async(worked: Queue) -> None:
             sample_tasks.double.call(21),
             sample_tasks.size.call(3, height=4),
             {"id": "plain", "task": "double", "args": [4]},
+            {**sample_tasks.double.call(5), "customer": "acme", "millrace": {"expiresAt": 9e12}},
         ]
     )
-    assert [worked.result(id, PATIENCE_S) for id in ids] == [42, {"pixels": 12}, 8]
+    assert [worked.result(id, PATIENCE_S) for id in ids] == [42, {"pixels": 12}, 8, 10]
 
 
 def test_a_function_that_asks_is_told_of_its_task(worked: Queue) -> None:

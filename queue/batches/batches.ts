@@ -13,6 +13,7 @@ import {
   type BatchView,
   type PartResult,
 } from './record.ts';
+import { namingKey } from './wrong-key.ts';
 
 export interface Batches {
   /**
@@ -24,7 +25,10 @@ export interface Batches {
    * parts were sent. If `tasks` throws, the batch is cancelled.
    */
   (tasks: Tasks, options?: BatchOptions): Promise<Batch>;
-  /** How far it is; `undefined` if there is none of that id, or it ended more than a week ago. */
+  /**
+   * How far it is; `undefined` if there is none of that id, or it ended more than a week ago. Rejects with `WrongKeyType` where a key of it is
+   * something else's, as do `cancel` and `results`.
+   */
   show(id: string): Promise<BatchView | undefined>;
   /** Those that are open first, then those that ended within the last week; 100 by default. */
   list(count?: number): Promise<BatchView[]>;
@@ -43,19 +47,32 @@ export function openBatches(parts: Parts, { queue, result }: Pick<QueueKeys, 'qu
       const value = await addBatch({ parts, resultName: result, stamp }, tasks, options);
       return { tasks: value.size, value };
     });
+  const named = async <T>(id: string, run: () => Promise<T>): Promise<T> => {
+    try {
+      return await run();
+    } catch (error) {
+      throw await namingKey(error, parts.all, id);
+    }
+  };
   return Object.assign(add, {
-    show: async (id: string) => {
-      const whole = await findBatch(parts, id);
-      return whole && (await readBatch(redisOf, whole.own, id));
-    },
+    show: (id: string) =>
+      named(id, async () => {
+        const whole = await findBatch(parts, id);
+        return whole && (await readBatch(redisOf, whole.own, id));
+      }),
     list: async (count?: number) => await listBatches(redisOf, queues, count),
-    cancel: async (id: string) => {
-      const whole = await findBatch(parts, id);
-      return whole ? await cancelBatch(redisOf, whole.own, id, 'it was cancelled') : ('unknown' as const);
-    },
+    cancel: (id: string) =>
+      named(id, async () => {
+        const whole = await findBatch(parts, id);
+        return whole ? await cancelBatch(redisOf, whole.own, id, 'it was cancelled') : ('unknown' as const);
+      }),
     results: async function* (id: string) {
-      const whole = await findBatch(parts, id);
-      if (whole) yield* readBatchResults(parts, whole, id);
+      try {
+        const whole = await findBatch(parts, id);
+        if (whole) yield* readBatchResults(parts, whole, id);
+      } catch (error) {
+        throw await namingKey(error, parts.all, id);
+      }
     },
   });
 }

@@ -47,6 +47,32 @@ test('when all parts have ended, the task that follows is pushed once and finds 
   expect(await redis.exists(keys.batchLeft('b'))).toBe(0);
 });
 
+test('a key of a batch that something else has written is named', async () => {
+  const keys = freshKeys();
+  await using queue = openAt(server, keys);
+  const results = async (id: string): Promise<void> => {
+    for await (const _ of queue.batch.results(id)) break;
+  };
+  for (const [id, key, type] of [
+    ['hash', keys.batch('hash'), 'a hash'],
+    ['set', keys.batchFailed('set'), 'a set'],
+    ['inner', keys.batchInner('inner'), 'a set'],
+  ] as const) {
+    await queue.batch([{ n: 1 }], { id });
+    await redis.del(key);
+    await redis.set(key, 'a string');
+    await expect(queue.batch.show(id)).rejects.toMatchObject({
+      name: 'WrongKeyType',
+      note: `the key "${key}" is not ${type} (it is a string)`,
+    });
+  }
+  await expect(queue.batch.cancel('hash')).rejects.toThrow(`the key "${keys.batch('hash')}" is not a hash`);
+  await queue.batch([{ n: 1 }], { id: 'list' });
+  await redis.del(keys.batchIds('list'));
+  await redis.set(keys.batchIds('list'), 'a string');
+  await expect(results('list')).rejects.toThrow(`the key "${keys.batchIds('list')}" is not a list`);
+});
+
 test('plain clients push parts that name the size of their batch, and one of them the task that follows', async () => {
   const keys = freshKeys();
   const part = (n: number, more = {}): string =>

@@ -21,6 +21,7 @@ from .errors import (
     RetryAfter,
     TaskCancelled,
     TaskFailed,
+    WrongKeyType,
 )
 from .tasks import Call, Context, Parts, Task, task
 
@@ -57,6 +58,7 @@ __all__ = [
     "Task",
     "TaskCancelled",
     "TaskFailed",
+    "WrongKeyType",
     "__version__",
     "nested",
     "task",

@@ -4,12 +4,12 @@ than for a thousand. Chunks are numbered, and each is added once, even if a conn
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import AsyncIterable, Iterable, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from ._encode import Encoded, check_many, check_text
+from ._options import refuse_unique
 from ._pack import pack
 from ._parts import (
     OnFailure,
@@ -22,7 +22,8 @@ from ._parts import (
 )
 from ._results import As, Outcome, check_as, outcome
 from ._steps import Arg, Client, Commands, Ended, Part, Script, Steps
-from .errors import BadBatch, BadTaskOptions, BatchCancelled, BatchExists, MillraceError, NotEnded, short
+from ._wrong_key import naming_key
+from .errors import BadBatch, BatchCancelled, BatchExists, MillraceError, NotEnded, short
 
 Tasks: TypeAlias = Iterable[object] | AsyncIterable[object]
 TasksT = TypeVar("TasksT", bound=Tasks)
@@ -205,7 +206,7 @@ class Adder:
         self._home = whole_of(client, id)
         self._is_spread = len(client.parts) > 1
         if then is not None and self._is_spread:
-            self._refuse_unique(f'"then" of batch "{id}"', then.raw)
+            refuse_unique(f'"then" of batch "{id}"', then.raw)
         outer = then.outer if then else None
         about: dict[str, Any] = {
             "policy": policy,
@@ -234,7 +235,7 @@ class Adder:
         fallback_id = self._next_id()
         encoded = encode_part(self.id, task, fallback_id)
         if self._is_spread:
-            self._refuse_unique(f'part {short(encoded.id)} of batch "{self.id}"', encoded.raw)
+            refuse_unique(f'part {short(encoded.id)} of batch "{self.id}"', encoded.raw)
         if not self._ids.add(self._count - 1, encoded.id):
             return False
         number = self._count - 1 if encoded.id == fallback_id else None
@@ -246,16 +247,6 @@ class Adder:
         self._bytes += len(encoded.raw)
         most = min(len(self._client.parts), MOST_CHUNKS)
         return len(self._tasks) >= most * CHUNK_TASKS or self._bytes >= most * CHUNK_BYTES
-
-    def _refuse_unique(self, what: str, raw: bytes) -> None:
-        if b'"unique"' not in raw:
-            return
-        value = json.loads(raw)
-        options = value.get("millrace") if isinstance(value, dict) else None
-        if isinstance(options, dict) and options.get("unique") is not None:
-            raise BadTaskOptions(
-                f'{what} is unique ("{options["unique"]}"), which a task cannot be in a queue in partitions: its key may be in another one'
-            )
 
     def flush(self, last: bool = False) -> Steps[None]:
         """Sends what is kept."""
@@ -402,6 +393,10 @@ _FIELDS = (
 
 def show_batch(client: Client, id: str) -> Steps[BatchView | None]:
     """``None`` if there is no batch of that id, or it ended more than a week ago."""
+    return (yield from naming_key(client, id, _show_one(client, id)))
+
+
+def _show_one(client: Client, id: str) -> Steps[BatchView | None]:
     part = yield from _find(client, id)
     if part is None:
         return None
@@ -521,6 +516,10 @@ def list_batches(client: Client, most: int) -> Steps[list[BatchView]]:
 
 def cancel_batch(client: Client, id: str) -> Steps[Cancelled]:
     """``unknown``: there is none of that id."""
+    return (yield from naming_key(client, id, _cancel_one(client, id)))
+
+
+def _cancel_one(client: Client, id: str) -> Steps[Cancelled]:
     part = yield from _find(client, id)
     return "unknown" if part is None else (yield from _cancel_in(part, id, "it was cancelled"))
 
@@ -534,6 +533,10 @@ def _cancel_in(part: Part, id: str, why: str) -> Steps[Cancelled]:
 
 def page_of_results(client: Client, id: str, start: int, as_: As) -> Steps[list[Outcome]]:
     """The outcomes of some parts, in the order in which they were added; none after the last one."""
+    return (yield from naming_key(client, id, _page_of_results(client, id, start, as_)))
+
+
+def _page_of_results(client: Client, id: str, start: int, as_: As) -> Steps[list[Outcome]]:
     check_as(as_)
     part = yield from _find(client, id)
     if part is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,21 @@ def check_options(task: object, id: str | bytes) -> None:
         _check_id(id)
     elif "uniqueForMs" in options:
         raise BadTaskOptions("uniqueForMs is given, and no key: name it in unique")
+
+
+def refuse_unique(what: str, raw: bytes) -> None:
+    """For a queue in partitions: raises ``BadTaskOptions`` if this task, whose options have been checked, has a key. ``what``: the task in a sentence."""
+    if b'"unique"' not in raw:
+        return
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return  # no JSON, so it says nothing of itself
+    options = value.get("millrace") if isinstance(value, dict) else None
+    if isinstance(options, dict) and options.get("unique") is not None:
+        raise BadTaskOptions(
+            f'{what} is unique ("{options["unique"]}"), which a task cannot be in a queue in partitions: its key may be in another one'
+        )
 
 
 def _check_expires_at(value: Any) -> None:

@@ -19,9 +19,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from redis.crc import key_slot
 
-from ._encode import Encoded, after_delay, delayed_member, task_id
+from ._encode import Encoded, after_delay, delayed_member, encode_task, task_id
 from ._keys import LEVELS, Keys, level_keys, partition_of, partitioned_keys
-from .errors import BadTaskOptions, TaskCancelled, TaskFailed
+from ._options import refuse_unique
+from .errors import BadTaskOptions, TaskCancelled, TaskFailed, short
 
 T = TypeVar("T")
 Arg: TypeAlias = str | bytes | int | float
@@ -259,6 +260,13 @@ class Client:
             return self.parts
         [found] = yield Commands([("HKEYS", self.parts[0].keys.own("priorities"))])
         return [*self.parts, *(self._level(level) for level in LEVELS if level.encode() in found)]
+
+    def encode(self, task: object) -> Encoded:
+        """See `encode_task`. Raises ``BadTaskOptions`` also for a task that has to be in the only list of its queue."""
+        encoded = encode_task(task)
+        if len(self.parts) > 1:
+            refuse_unique(f"task {short(encoded.id)}", encoded.raw)
+        return encoded
 
     def is_ours(self, id: str | bytes) -> bool:
         """Whether its task is surely in its home: there is no other, or this client has enqueued it."""

@@ -13,7 +13,7 @@ import redis.asyncio
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import NoScriptError, RedisError
 
-from ._encode import Encoded, check_id, check_many, encode_task
+from ._encode import Encoded, check_id, check_many
 from ._keys import Priority, check_url
 from ._results import As, Outcome, Timeout, Waits, check_as, due, outcome, seconds_of
 from ._steps import BATCH_TASKS, Client, Commands, Ended, Script, Step, Steps, source
@@ -56,7 +56,7 @@ class AsyncQueue:
     ) -> str | bytes:
         """See `Queue.enqueue`."""
         only = self._client.pushed_to(priority)
-        encoded = encode_task(task)
+        encoded = self._client.encode(task)
         await self._run((only or self._client.home(encoded.id)).push([encoded], due(delay, at)))
         self._client.pushed(encoded.id)
         return encoded.id
@@ -86,7 +86,7 @@ class AsyncQueue:
         # as many as fill a batch of each list
         enough = BATCH_TASKS * len(self._client.parts)
         async for task in each(tasks):
-            pending.append(encode_task(task))
+            pending.append(self._client.encode(task))
             if len(pending) >= enough:
                 await push(pending)
                 pending = []

@@ -44,6 +44,16 @@ class NotJson(MillraceError, ValueError):
         self.id = id
 
 
+class WrongKeyType(MillraceError):
+    """Something else has written a key that Millrace needs."""
+
+    def __init__(self, key: str, wanted: str, found: str) -> None:
+        super().__init__(
+            f'the key "{key}" is not {wanted} (it is {found}): nothing was touched; use another key, or remove that one'
+        )
+        self.key = key
+
+
 class BadBatch(MillraceError, ValueError):
     """A batch that cannot be: the message says why, and what to do."""
 

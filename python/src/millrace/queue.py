@@ -16,7 +16,7 @@ import redis
 from redis.cluster import RedisCluster
 from redis.exceptions import NoScriptError, RedisError
 
-from ._encode import check_id, check_many, encode_task
+from ._encode import check_id, check_many
 from ._keys import Priority, check_url
 from ._results import As, Outcome, Timeout, Waits, check_as, due, outcome, seconds_of
 from ._steps import Client, Commands, Script, Step, Steps, source
@@ -63,7 +63,7 @@ class Queue:
         priority, "low" after them; ``BadTaskOptions`` where the queue's workers do not serve it.
         """
         only = self._client.pushed_to(priority)
-        encoded = encode_task(task)
+        encoded = self._client.encode(task)
         self._run((only or self._client.home(encoded.id)).push([encoded], due(delay, at)))
         self._client.pushed(encoded.id)
         return encoded.id
@@ -82,7 +82,7 @@ class Queue:
 
         def encoded() -> Iterator[Any]:
             for task in tasks:
-                one = encode_task(task)
+                one = self._client.encode(task)
                 ids.append(one.id)
                 yield one
 
