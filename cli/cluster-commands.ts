@@ -42,13 +42,13 @@ export function addClusterCommands(command: Define, log: CommandLog): void {
 }
 
 /** `top` and `doctor`: about the cluster by default, or about the Redis that is named. */
-export function addTopAndDoctor(command: Define, log: CommandLog): void {
+export function addTopAndDoctor(command: Define, env: NodeJS.ProcessEnv, log: CommandLog): void {
   addAccessFlags(command('top', 'watch pools, or the queues of a Redis, live in full screen'), 'flag')
     .option('-A, --all-namespaces', 'pools in all namespaces')
     .option('--once', 'print one screen as text and exit')
     .action(async (flags: import('./top/top.ts').TopFlags) => {
       const { top } = await import('./top/top.ts');
-      await top(flags, log);
+      await top(flags, log, env['TERM']);
     });
 
   addAccessFlags(

@@ -7,7 +7,7 @@
  * what only `millrace dev` needs.
  */
 import type { Command } from 'commander';
-import { createProgram, runProgram, strict, withEnvironment } from '../runtime/program.ts';
+import { createProgram, runProgram, strict, withEnvironment, type Called } from '../runtime/program.ts';
 import { logLevelOption, type LogLevel } from '../runtime/log-level.ts';
 import { readTrace } from '../runtime/opentelemetry.ts';
 import { version } from '../runtime/version.ts';
@@ -50,13 +50,13 @@ function build(log: OpenableLog): Command {
   );
   addSimulate(command('simulate', "replay a trace against a pool's policy and other autoscalers"));
   addClusterCommands(command, log);
-  addTopAndDoctor(command, log);
+  addTopAndDoctor(command, process.env, log);
   addCompletion(program, command);
   addVersion(command, log);
   return program;
 }
 
-async function main(): Promise<void> {
+async function main(called: Called): Promise<void> {
   watchOutput();
   const log = createCommandLog();
   const program = build(log);
@@ -65,7 +65,7 @@ async function main(): Promise<void> {
     return;
   }
   try {
-    await withEnvironment(program, process.env).parseAsync(process.argv);
+    await withEnvironment(program, process.env, called).parseAsync(process.argv);
   } catch (error) {
     log.debug(error, 'ended by an error');
     throw error;

@@ -50,15 +50,23 @@ export function headed(heading: string, command: Command, add: (command: Command
   return command;
 }
 
-/** Runs `main` and sets the exit code; prints a failure as one line. */
-export async function runProgram(name: string, main: () => Promise<void>): Promise<void> {
+/** What runs of a program: of `millrace dead list` these three words, as far as they were read. */
+export interface Called {
+  command: string;
+}
+
+/** Runs `main` and sets the exit code; prints a failure as one line, with whose help explains the command line. */
+export async function runProgram(name: string, main: (called: Called) => Promise<void>): Promise<void> {
+  const called: Called = { command: name };
   try {
-    await main();
+    await main(called);
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return; // --help, --version
     const usage = error instanceof CommanderError || error instanceof UsageError;
     process.exitCode = usage ? 2 : 1;
-    process.stderr.write(`${failurePrefix(name)}${oneLine(error)}${usage ? ` (see ${name} --help)` : ''}\n`);
+    process.stderr.write(
+      `${failurePrefix(name)}${oneLine(error)}${usage ? ` (see ${called.command} --help)` : ''}\n`,
+    );
   }
 }
 
@@ -85,9 +93,10 @@ const SWITCH = new Map([
 /**
  * Normalizes the environment variables of a program before commander reads them: commander treats any text as a switch that is on,
  * even "false", and an empty variable as a value. Empty variables and switches that are off are deleted from `env`. Throws
- * `UsageError` for a switch that is neither on nor off. Each command normalizes those of its own options when it is called.
+ * `UsageError` for a switch that is neither on nor off. Each command normalizes those of its own options when it is called; `called` is
+ * told of it then.
  */
-export function withEnvironment(command: Command, env: NodeJS.ProcessEnv): Command {
+export function withEnvironment(command: Command, env: NodeJS.ProcessEnv, called?: Called): Command {
   for (const { envVar, required, optional } of command.options) {
     const text = envVar === undefined ? undefined : env[envVar]?.trim().toLowerCase();
     if (envVar === undefined || text === undefined) continue;
@@ -96,7 +105,10 @@ export function withEnvironment(command: Command, env: NodeJS.ProcessEnv): Comma
     if (on === undefined) throw new UsageError(`${envVar} must be true or false`);
     if (!on) delete env[envVar];
   }
-  return command.hook('preSubcommand', (_, called) => void withEnvironment(called, env));
+  return command.hook('preSubcommand', (_, sub) => {
+    if (called) called.command += ` ${sub.name()}`;
+    withEnvironment(sub, env, called);
+  });
 }
 
 /** `on` or `off`, in any accepted spelling. */

@@ -5,6 +5,7 @@ import { stampText } from '../../queue/tracing.ts';
 import type { Trace } from '../../runtime/opentelemetry.ts';
 import { failurePrefix } from '../../runtime/failure-line.ts';
 import { UsageError } from '../../runtime/program.ts';
+import { plural } from '../../runtime/plural.ts';
 import { withQueue } from '../access/access.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import { showProgress } from '../terminal/progress.ts';
@@ -88,7 +89,7 @@ function reportEarlyExit(pushed: () => number): Disposable {
   const report = (): void => {
     process.exitCode = 1;
     process.stderr.write(
-      `${failurePrefix('millrace')}its output was closed after ${pushed()} tasks were enqueued: the rest was not; send it to a file, or to /dev/null\n`,
+      `${failurePrefix('millrace')}its output was closed after ${plural(pushed(), 'task was', 'tasks were')} enqueued: the rest was not; send it to a file, or to /dev/null\n`,
     );
   };
   process.once('exit', report);

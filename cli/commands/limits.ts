@@ -3,6 +3,7 @@ import { describeLimits, type LimitsView, type Queue } from '../../queue/queue.t
 import { BadLimits } from '../../queue/limits/definition.ts';
 import { formatDuration } from '../../runtime/duration.ts';
 import { UsageError } from '../../runtime/program.ts';
+import { plural } from '../../runtime/plural.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import { withQueues } from '../access/access.ts';
 import { changed, hasChanges, type LimitFlags } from '../access/limit-flags.ts';
@@ -73,7 +74,7 @@ function describe(view: Shown): string {
     `${queue}: ${describeLimits(found)}`,
     `set by ${by} ${age(now - at)} ago`,
     `${running} in flight${mayBegin === undefined ? '' : `, ${mayBegin} may begin now by the rate`}${next}`,
-    `${held} held for their key, of ${heldKeys} keys`,
+    `${held} held for their key, of ${plural(heldKeys, 'key')}`,
   ];
   const rows = keys.map((key) => [
     oneLine(key.key, 60),

@@ -5,12 +5,14 @@ import {
   MoveRefused,
   moveQueues,
   StillInFlight,
+  type Moved,
   type MoveOptions,
   type MoveReport,
 } from '../../queue/move/move.ts';
 import { addressName } from '../../queue/connection/connection.ts';
 import { failurePrefix } from '../../runtime/failure-line.ts';
 import { UsageError } from '../../runtime/program.ts';
+import { plural } from '../../runtime/plural.ts';
 import { withPlace } from '../access/access.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import { destinationOf, type Destination } from '../access/destination.ts';
@@ -100,12 +102,24 @@ function explained(error: unknown, from: Place, to: Place): unknown {
   }
   if (error instanceof MoveInterrupted) return failed(`interrupted: ${AGAIN}`);
   if (error instanceof StillInFlight)
-    return failed(`workers on ${old} still hold ${error.tasks} tasks, which are not moved: ${AGAIN}`);
+    return failed(
+      `workers on ${old} still hold ${plural(error.tasks, 'task, which is', 'tasks, which are')} not moved: ${AGAIN}`,
+    );
   return error;
 }
 
+const ONE = {
+  tasks: 'task',
+  delayed: 'delayed',
+  'dead letters': 'dead letter',
+  results: 'result',
+  errors: 'error',
+} as const satisfies Record<Moved, string>;
+
 function summary({ resumed, moved }: MoveReport, ms: number): string {
-  const parts = Object.entries(moved).flatMap(([what, count]) => (count > 0 ? [`${count} ${what}`] : []));
+  const parts = Object.entries(moved).flatMap(([what, count]) =>
+    count > 0 ? [count === 1 ? `1 ${ONE[what as Moved]}` : `${count} ${what}`] : [],
+  );
   const seconds = (ms / 1_000).toFixed(1);
   return `moved ${parts.join(', ') || 'nothing: the queue was empty'} in ${seconds}s${resumed ? ', continuing an earlier move' : ''}\n`;
 }
@@ -135,7 +149,7 @@ function showMove(from: Place, to: Place): Disposable & { readonly listeners: Pa
         end();
         say(
           'waiting',
-          `workers on ${addressName(from.address)} hold ${tasks} tasks: waiting until these are done`,
+          `workers on ${addressName(from.address)} hold ${plural(tasks, 'task')}: waiting until ${tasks === 1 ? 'it is' : 'these are'} done`,
         );
       },
       onFollowing: () => {

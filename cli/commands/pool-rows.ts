@@ -50,12 +50,17 @@ export function poolRow(pool: WorkerPool, { namespaces, wide, now }: RowForm): C
   ];
 }
 
-/** A pool's problems, one sentence each; `bad`: the pool does not work until it is fixed. */
+/** A pool's problems, one sentence each, once; `bad`: the pool does not work until it is fixed. */
 export function describeTroubles({ status }: WorkerPool): { readonly bad: boolean; readonly text: string }[] {
+  const told = new Set<string>();
   return (status?.conditions ?? []).flatMap(({ type, status: is, reason, message }) => {
+    // what makes a pool unready has a condition of its own beside it
+    if (told.has(message)) return [];
     const bad = BAD.has(type) && is === 'False';
     const dubious = DUBIOUS.has(type) && is === 'True';
-    return bad || dubious ? [{ bad, text: `${type} ${reason}: ${message}` }] : [];
+    if (!bad && !dubious) return [];
+    told.add(message);
+    return [{ bad, text: `${type} ${reason}: ${message}` }];
   });
 }
 

@@ -14,6 +14,7 @@ import { formatDuration, parseDuration } from '../../runtime/duration.ts';
 import { MAX_RESULT_BYTES } from '../../worker/task/encode.ts';
 import type { HandlerFlags } from '../../worker/flags/handler-flags.ts';
 import { UsageError } from '../../runtime/program.ts';
+import { plural } from '../../runtime/plural.ts';
 import type { Level } from '../../queue/priorities.ts';
 import { checkLimits, type QueueLimits } from '../../queue/limits/definition.ts';
 import { changed, hasChanges, type LimitFlags } from '../access/limit-flags.ts';
@@ -112,7 +113,7 @@ export function devSettings(
   whole('retry.maxDeliveries', spec.retry.maxDeliveries, 1);
   if (spec.minReplicas > spec.maxReplicas)
     throw new UsageError(
-      `at least ${spec.minReplicas} and at most ${spec.maxReplicas} replicas contradict each other: correct --min or --max`,
+      `at least ${spec.minReplicas} and at most ${plural(spec.maxReplicas, 'replica')} contradict each other: correct --min or --max`,
     );
   const { attempts, maxDeliveries, backoff } = spec.retry;
   try {

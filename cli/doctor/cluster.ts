@@ -123,8 +123,10 @@ async function pools(cluster: Cluster, flags: DoctorFlags, log: CommandLog): Pro
         ),
       );
     });
+    if (found.length > 0) return found;
+    if (flags.pool !== undefined) return all.map((pool) => ok(`pool ${keyOf(pool)}`, 'not in trouble'));
     const place = flags.allNamespaces ? 'in the cluster' : `in ${cluster.namespace}`;
-    return found.length > 0 ? found : [ok('pools', `${all.length} ${place}, none in trouble`)];
+    return [ok('pools', `${all.length} ${place}, none in trouble`)];
   } catch (error) {
     return [unknown(log, 'pools', error)];
   }

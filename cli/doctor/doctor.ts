@@ -6,6 +6,7 @@
  */
 import { printable } from '../../runtime/plain-text.ts';
 import { UsageError } from '../../runtime/program.ts';
+import { plural } from '../../runtime/plural.ts';
 import { withRedis } from '../access/access.ts';
 import type { Place } from '../access/place.ts';
 import { fail, type Finding, type DoctorFlags } from './finding.ts';
@@ -46,5 +47,5 @@ function lines({ level, about, note, todo }: Finding): string {
 
 function summary(findings: readonly Finding[]): string {
   const count = (level: Finding['level']): number => findings.filter((one) => one.level === level).length;
-  return `\n${count('ok')} ok, ${count('warn')} warnings, ${count('fail')} failed\n`;
+  return `\n${count('ok')} ok, ${plural(count('warn'), 'warning')}, ${count('fail')} failed\n`;
 }

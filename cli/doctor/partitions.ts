@@ -6,6 +6,7 @@ import { sampleQueue, type QueueSample } from '../../queue/pool/sample.ts';
 import { listWorkers } from '../../queue/workers/list-workers.ts';
 import type { Place } from '../access/place.ts';
 import { fail, ok, warn, type Finding } from './finding.ts';
+import { plural } from '../../runtime/plural.ts';
 
 /** A partition with this many times its share of what waits is worth a word. */
 const UNEVEN = 4;
@@ -36,7 +37,7 @@ function summary(samples: readonly QueueSample[]): string {
   const workers = Math.max(...samples.map((sample) => sample.workers));
   return (
     `${sum('waiting')} waiting, ${sum('inFlight')} in flight, ${sum('delayed')} delayed, ${sum('dead')} dead, ` +
-    `${workers} workers, in ${samples.length} lists`
+    `${plural(workers, 'worker')}, in ${plural(samples.length, 'list')}`
   );
 }
 
@@ -117,6 +118,6 @@ async function contentsOf(redisOf: RedisOf, keys: QueueKeys): Promise<{ tasks: n
 }
 
 function describe(tasks: number, dead: number): string {
-  const parts = [tasks > 0 ? `${tasks} tasks` : [], dead > 0 ? `${dead} dead letters` : []];
+  const parts = [tasks > 0 ? plural(tasks, 'task') : [], dead > 0 ? plural(dead, 'dead letter') : []];
   return parts.flat().join(', ');
 }

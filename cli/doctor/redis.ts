@@ -8,11 +8,13 @@ import { locationOf, type RedisOf } from '../../queue/location.ts';
 import type { Place } from '../access/place.ts';
 import { queuesOf } from '../../kube/workerpool.ts';
 import { checkOtherLists, checkPartitions } from './partitions.ts';
+import { checkLostTasks } from './lost-tasks.ts';
 import { checkPriorities } from './priorities.ts';
 import { checkPermissions } from './permissions.ts';
 import { checkSentinels } from './sentinels.ts';
 import { checkSource } from './source.ts';
 import { fail, ok, warn, type Finding } from './finding.ts';
+import { plural } from '../../runtime/plural.ts';
 
 const OLDEST = [6, 2] as const;
 const CLOCK_MS = 1_000;
@@ -152,14 +154,17 @@ async function tracking({ address, queues: [first] }: Place): Promise<Finding> {
 }
 
 async function queues(place: Place, redisOf: RedisOf): Promise<Finding[]> {
-  const others = place.queues.length === 1 || place.partitioned ? await checkOtherLists(place, redisOf) : [];
+  const others = [
+    ...(place.queues.length === 1 || place.partitioned ? await checkOtherLists(place, redisOf) : []),
+    ...(await checkLostTasks(place.queues, redisOf)),
+  ];
   if (place.partitioned) return [...(await checkPartitions(place, redisOf)), ...others];
   const looked = place.queues.map(async (keys): Promise<Finding> => {
     try {
       const { waiting, inFlight, delayed, dead, workers } = await sampleQueue(redisOf(keys), keys);
       return ok(
         `queue ${keys.queue}`,
-        `${waiting} waiting, ${inFlight} in flight, ${delayed} delayed, ${dead} dead, ${workers} workers`,
+        `${waiting} waiting, ${inFlight} in flight, ${delayed} delayed, ${dead} dead, ${plural(workers, 'worker')}`,
       );
     } catch (error) {
       const { note, todo } =

@@ -10,6 +10,7 @@ import { readSource } from '../../queue/sources/read.ts';
 import { sourceOf } from '../../queue/sources/sources.ts';
 import { SourceTrouble, type Holding, type Source, type SourceWorkers } from '../../queue/sources/source.ts';
 import { fail, ok, warn, type Finding } from './finding.ts';
+import { plural } from '../../runtime/plural.ts';
 
 /** `names`: what people call its queues. Changes nothing; rejects when the server goes away meanwhile. */
 export async function checkSource(
@@ -78,7 +79,7 @@ async function elsewhere(redis: Redis): Promise<string> {
   const used = Array.from(text.matchAll(/^db(\d+):keys=(\d+)/gm), ([, db, keys]) => ({ db, keys }));
   const here = String(redis.options.db ?? 0);
   if (used.length === 0 || used.some(({ db }) => db === here)) return '';
-  const others = used.slice(0, 5).map(({ db, keys }) => `${db} (${keys} keys)`);
+  const others = used.slice(0, 5).map(({ db, keys }) => `${db} (${plural(Number(keys), 'key')})`);
   return `; database ${here} is empty, and there are keys in database ${others.join(', ')}`;
 }
 
@@ -115,7 +116,7 @@ function checkWorkers({ workers, unnamed }: SourceWorkers, sample: PoolSample): 
   if (unnamed > 0)
     return warn(
       about,
-      `${unnamed} running tasks name no worker that is here: no pod goes while there are any`,
+      `${plural(unnamed, 'running task names', 'running tasks name')} no worker that is here: no pod goes while there are any`,
       'look again in some seconds, as some libraries say later who runs a task; if it stays, its worker was killed, or is not named after its pod (docs/sources.md)',
     );
   const work = sample.runnable.waiting + sample.runnable.due;
@@ -123,8 +124,8 @@ function checkWorkers({ workers, unnamed }: SourceWorkers, sample: PoolSample): 
   if (workers.length === 0 && work > 0)
     return warn(
       about,
-      `no worker of the library is here, and ${work} tasks wait`,
+      `no worker of the library is here, and ${plural(work, 'task waits', 'tasks wait')}`,
       'see why the pods do not start, and whether their workers listen to these queues',
     );
-  return ok(about, `${workers.length} workers, ${busy} of them busy`);
+  return ok(about, `${plural(workers.length, 'worker')}, ${busy} of them busy`);
 }

@@ -13,6 +13,7 @@ import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
 import { RunAs } from '../../kube/workerpool.ts';
 import { parseQuantity } from '../../kube/quantity.ts';
 import { UsageError } from '../../runtime/program.ts';
+import { plural } from '../../runtime/plural.ts';
 import type { Parking } from '../../simulate/autoscaler.ts';
 import { compare } from '../../simulate/compare.ts';
 import { generate, type TraceKind } from '../../simulate/generate.ts';
@@ -65,7 +66,7 @@ export async function simulateCommand(flags: SimulateFlags): Promise<void> {
   const parking = parkingFor(flags, pool);
   if (parking && parking.replicas > policy.maxReplicas)
     throw new UsageError(
-      `${parking.replicas} parked replicas are more than the largest number of replicas, ${policy.maxReplicas}: lower --parked, or raise --max`,
+      `${plural(parking.replicas, 'parked replica is', 'parked replicas are')} more than the largest number of replicas, ${policy.maxReplicas}: lower --parked, or raise --max`,
     );
   const targetMs = policy.targetWaitMs ?? USUAL_TARGET_MS;
   const { slots = 1 } = policy;
@@ -92,7 +93,7 @@ export async function simulateCommand(flags: SimulateFlags): Promise<void> {
     );
     return [
       ...decisions,
-      `${trace.name}: ${trace.arrivals.length} tasks, target ${targetMs / 1_000} s\n`,
+      `${trace.name}: ${plural(trace.arrivals.length, 'task')}, target ${targetMs / 1_000} s\n`,
       comparedTable(rows) + parkedLine(parking) + adviceLines(rows),
       ...(flags.chart ? [`chart: ${flags.chart}\n`] : []),
     ].join('');

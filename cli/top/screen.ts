@@ -6,6 +6,7 @@
 import { emitKeypressEvents } from 'node:readline';
 import type { ReadStream, WriteStream } from 'node:tty';
 import { UsageError } from '../../runtime/program.ts';
+import { undrawable } from './drawable.ts';
 import type { Key } from './model.ts';
 
 export interface Screen extends Disposable {
@@ -29,10 +30,18 @@ const CLEAR_LINE = '\u001B[K';
 const CLEAR_BELOW = '\u001B[J';
 const USUAL = { columns: 80, lines: 24 };
 
-/** Throws `UsageError` without a terminal. */
-export function openScreen(input: ReadStream, output: WriteStream, events: ScreenEvents): Screen {
-  if (!input.isTTY || !output.isTTY)
-    throw new UsageError('top needs a terminal: add --once to print one screen, or use pools --watch');
+/** `term`: the kind of the terminal, as `TERM` has it. Throws `UsageError` without a terminal that can be drawn on. */
+export function openScreen(
+  input: ReadStream,
+  output: WriteStream,
+  term: string | undefined,
+  events: ScreenEvents,
+): Screen {
+  const why = undrawable(input, term) ?? undrawable(output, term);
+  if (why !== undefined)
+    throw new UsageError(
+      `top needs a terminal to draw on, ${why}: add --once to print one screen, or use pools --watch`,
+    );
   emitKeypressEvents(input);
   input.setRawMode(true);
   output.write(ENTER);

@@ -35,7 +35,8 @@ export interface TopFlags extends AccessFlags {
 const READ_EVERY_MS = 1_000;
 
 /** `given`: not written to if its lines would end up in the screen. */
-export async function top(flags: TopFlags, given: CommandLog): Promise<void> {
+/** `term`: the kind of terminal, as `TERM` has it. */
+export async function top(flags: TopFlags, given: CommandLog, term: string | undefined): Promise<void> {
   const log: CommandLog = process.stderr.isTTY ? { ...given, debug: () => undefined } : given;
   if (flags.redisNamed) {
     await withRedis(flags, async (redis, { address, partitioned, queues }, redisOf, { primaries }) => {
@@ -46,7 +47,7 @@ export async function top(flags: TopFlags, given: CommandLog): Promise<void> {
       const { result } = flags;
       const servers = { redis, redisOf, primaries, address };
       await using source = redisSource({ ...servers, title, names, asked, result });
-      await run(source, flags, log);
+      await run(source, flags, log, term);
     });
     return;
   }
@@ -75,12 +76,17 @@ export async function top(flags: TopFlags, given: CommandLog): Promise<void> {
   }).catch((error: unknown) => {
     throw explained(error);
   });
-  await run(source, flags, log);
+  await run(source, flags, log, term);
 }
 
-async function run(source: TopSource, { once }: TopFlags, log: CommandLog): Promise<void> {
+async function run(
+  source: TopSource,
+  { once }: TopFlags,
+  log: CommandLog,
+  term: string | undefined,
+): Promise<void> {
   if (!once) {
-    await live(source, log);
+    await live(source, log, term);
     return;
   }
   const data = { rows: await source.rows(), detail: undefined };
@@ -96,7 +102,7 @@ async function run(source: TopSource, { once }: TopFlags, log: CommandLog): Prom
   );
 }
 
-async function live(source: TopSource, log: CommandLog): Promise<void> {
+async function live(source: TopSource, log: CommandLog, term: string | undefined): Promise<void> {
   using signals = onSignals();
   const over = new AbortController();
   let state: TopState = firstState;
@@ -136,7 +142,7 @@ async function live(source: TopSource, log: CommandLog): Promise<void> {
     redraw();
     wake();
   };
-  using screen: Screen = openScreen(process.stdin, process.stdout, { onKey, onResize: redraw });
+  using screen: Screen = openScreen(process.stdin, process.stdout, term, { onKey, onResize: redraw });
   redraw();
   const ended = AbortSignal.any([signals.stopping, over.signal]);
   while (!ended.aborted) {

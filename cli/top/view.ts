@@ -19,6 +19,7 @@ import { batchColumns, chosenLine, cronColumns } from './batch-view.ts';
 import { limitColumns } from './limit-view.ts';
 import { fitting, GAP, rateText, tableLines, type Column } from './columns.ts';
 import { age, fit } from '../terminal/table.ts';
+import { plural } from '../../runtime/plural.ts';
 
 export interface ScreenFrame {
   readonly title: string;
@@ -261,7 +262,7 @@ function footer(state: TopState, { rows, detail }: TopData, { note, now }: Scree
 
 function keys({ asking, typing, filter, opened, sort }: TopState, detail: TopDetail | undefined): string {
   if (asking?.how === 'cancel')
-    return `Cancel batch ${asking.batch.id}, ${asking.batch.left} parts left? y: yes, any other key: no`;
+    return `Cancel batch ${asking.batch.id}, ${plural(asking.batch.left, 'part')} left? y: yes, any other key: no`;
   if (asking) {
     const { how, letters } = asking;
     const which = letters === 'all' ? 'all dead letters' : `task ${letters[0]?.id ?? ''}`;

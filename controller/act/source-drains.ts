@@ -14,6 +14,7 @@ import { readSource } from '../../queue/sources/read.ts';
 import { SourceTrouble, type Holding, type Source, type SourceWorkers } from '../../queue/sources/source.ts';
 import type { WorkerLoad, WorkerLoads } from '../../queue/workers/worker-load.ts';
 import { formatDuration } from '../../runtime/duration.ts';
+import { plural } from '../../runtime/plural.ts';
 import { occupancyOf, idleAfter, inOneOf, type Occupancy, type IdleSince } from './source-occupancy.ts';
 import type { Drains, ScaleInHold } from './scale-in.ts';
 import type { Member } from './target.ts';
@@ -181,7 +182,7 @@ function never(unmanaged: Unmanaged): string | undefined {
 function waitingFor({ source: { holding }, tracked }: SourceDrainsInput, inHand: number): string | undefined {
   if (holding.by === 'worker') return undefined;
   if (holding.by === 'count')
-    return `${inHand} tasks are in hand, and nothing shows in which pods: held until there are none`;
+    return `${plural(inHand, 'task is', 'tasks are')} in hand, and nothing shows in which pods: held until there are none`;
   if (holding.longestMs === undefined)
     return `which pods hold a task is not known, because ${holding.why}: set longestTask of the source, or scaling.scaleDown.unmanaged: Always`;
   const until = `held until nothing was there to take for ${formatDuration(holding.longestMs)} (longestTask)`;

@@ -16,6 +16,7 @@ import type {
 } from '../../kube/workerpool.ts';
 import { DEFAULT_TASKS_PER_REPLICA } from '../decide/tasks-per-replica.ts';
 import type { SettingsGroup } from './api.ts';
+import { plural } from '../../runtime/plural.ts';
 
 type SettingsEntry = readonly [name: string, value: string | number | boolean | undefined];
 
@@ -32,7 +33,7 @@ export function settingsOf(
       ['mode', spec.mode],
       ['minReplicas', spec.minReplicas],
       ['maxReplicas', spec.maxReplicas],
-      ['parked', parked && `${parked.replicas} replicas at ${describeParked(parked)}`],
+      ['parked', parked && `${plural(parked.replicas, 'replica')} at ${describeParked(parked)}`],
       ['targetWait', scaling.targetWait],
       [
         'tasksPerReplica',
@@ -43,7 +44,7 @@ export function settingsOf(
       ['scaleDown.window', scaleDown.window],
       ['scaleDown.maxStep', scaleDown.maxStep],
       ['scaleDown.unmanaged', scaleDown.unmanaged],
-      ['fallback', fallback && `${fallback.replicas} replicas after ${fallback.after}`],
+      ['fallback', fallback && `${plural(fallback.replicas, 'replica')} after ${fallback.after}`],
       ...(spec.schedules ?? []).map(scheduleEntry),
     ]),
     group('Workers', [
@@ -72,7 +73,7 @@ export function settingsOf(
       ['deadLetters.maxAge', deadLetters.maxAge],
       ...(spec.crons ?? []).map((cron) => cronEntry(cron, showTasks)),
       ...limitEntries(spec.limits),
-      ['durability', durability && `${durability.replicas} replicas within ${durability.timeout}`],
+      ['durability', durability && `${plural(durability.replicas, 'replica')} within ${durability.timeout}`],
     ]),
   ];
 }

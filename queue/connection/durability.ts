@@ -4,6 +4,7 @@
  */
 import type { Redis } from 'ioredis';
 import { within } from './connection.ts';
+import { plural } from '../../runtime/plural.ts';
 
 export interface Durability {
   /** Number of replicas that must confirm. */
@@ -31,7 +32,7 @@ export class NotReplicated extends Error {
       cause === undefined
         ? `${what}, but ${confirmed} of ${replicas} replicas confirmed it within ${timeoutMs} ms: ` +
             'a failover now may lose it; check the replication of Redis (INFO replication)'
-        : `${what}, but it is unknown whether ${replicas} replicas have it (${reasonOf(cause)}): ` +
+        : `${what}, but it is unknown whether ${plural(replicas, 'replica has', 'replicas have')} it (${reasonOf(cause)}): ` +
             'another server may have taken over without it; check that one',
       { cause },
     );

@@ -13,6 +13,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { interval, sleep } from '../../runtime/timers.ts';
+import { plural } from '../../runtime/plural.ts';
 import type { RedisAddress } from '../connection/connection.ts';
 import type { QueueKeys } from '../keys.ts';
 import { reapExpired } from '../workers/reap.ts';
@@ -106,7 +107,7 @@ export class StillInFlight extends Error {
   override name = 'StillInFlight';
   readonly tasks: number;
   constructor(tasks: number) {
-    super(`workers of the old place still hold ${tasks} tasks`);
+    super(`workers of the old place still hold ${plural(tasks, 'task')}`);
     this.tasks = tasks;
   }
 }

@@ -24,6 +24,7 @@ test('doctor: no controller, then one that has no rights and does not lead, and 
     /^ok {4}definition: Millrace \S+, the same as this program\nfail {2}controller: there is none\n {6}→ helm install/,
   );
   expect(first.stdout).toMatch(/^ok {4}your rights in test-1: sufficient/m);
+  expect(first.stdout).toMatch(/^ok {4}pool test-1\/tiles: not in trouble\n/m);
   expect(first.stdout).toMatch(/^ok {4}queue tiles: 0 waiting/m);
 
   const labels = { 'app.kubernetes.io/component': 'controller', 'app.kubernetes.io/version': '0.0.9' };
@@ -32,8 +33,11 @@ test('doctor: no controller, then one that has no rights and does not lead, and 
   const template = { metadata: { labels: { a: 'b' } }, spec: { containers: [container] } };
   const metadata = { name: 'millrace', labels };
   await world.objects.create(DEPLOYMENTS, namespace, { metadata, spec: { selector, template } });
-  const condition = { type: 'Ready', status: 'False', reason: 'RedisUnreachable', message: 'it is away' };
-  const conditions = [{ ...condition, observedGeneration: 1, lastTransitionTime: '2026-01-01T00:00:00Z' }];
+  const since = { observedGeneration: 1, lastTransitionTime: '2026-01-01T00:00:00Z' };
+  const away = { status: 'False', message: 'it is away', ...since };
+  const condition = { type: 'Ready', reason: 'RedisUnreachable', ...away };
+  // as the controller says it: once for people, and once for programs
+  const conditions = [condition, { ...condition, type: 'RedisReachable', reason: 'Unreachable' }];
   await world.objects.patch(POOLS, { namespace, name: 'tiles' }, { status: { conditions } }, 'status');
   const { code, stdout } = await run('doctor', '-n', namespace);
   expect(code).toBe(1);
@@ -42,6 +46,7 @@ test('doctor: no controller, then one that has no rights and does not lead, and 
   expect(stdout).toMatch(/^fail {2}leader: there is no leader\n/m);
   expect(stdout).toMatch(/^fail {2}rights of test-1\/millrace: it may not list workerpools, /m);
   expect(stdout).toMatch(/^fail {2}pool test-1\/tiles: Ready RedisUnreachable: it is away\n/m);
+  expect(stdout.match(/it is away/g)).toHaveLength(1);
 });
 
 test('top --once shows the pools, and their names are completed', async () => {

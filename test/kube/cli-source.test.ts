@@ -89,7 +89,7 @@ test('doctor counts it, and says what is wrong', async () => {
   await queue.close();
   const mail = (await run('doctor', 'mail')).stdout;
   expect(mail).toMatch(
-    /source bullmq:mail: 1 waiting, 0 in hand, 1 delayed \(0 due\), 0 failed\n.*busy workers: no worker of the library is here, and 1 tasks wait\n/,
+    /source bullmq:mail: 1 waiting, 0 in hand, 1 delayed \(0 due\), 0 failed\n.*busy workers: no worker of the library is here, and 1 task waits\n/,
   );
   const nothing = await run('doctor', 'nothing');
   expect(nothing.code).toBe(1);

@@ -2,6 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { queueKeys } from '../../queue/keys.ts';
 import { eventually } from '../support/eventually.ts';
 import { millrace, type Ended } from '../support/millrace.ts';
 import { freePort } from '../support/ports.ts';
@@ -42,7 +43,35 @@ test('one that keeps nothing and evicts, with a key of another type: what to do,
     /^fail {2}memory: Redis evicts keys [^\n]*\n {6}→ .*set maxmemory-policy to noeviction/m,
   );
   expect(ended.stdout).toMatch(/^fail {2}queue task_queue: the key "task_queue" is not a list/m);
-  expect(ended.stdout).toMatch(/\n\n\d+ ok, 1 warnings, 2 failed\n$/);
+  expect(ended.stdout).toMatch(/\n\n\d+ ok, 1 warning, 2 failed\n$/);
+});
+
+test('tasks in keys of workers that are not registered are found, with what to do', async () => {
+  await using server = await startRedis({ args: ['--appendonly', 'yes'] });
+  const redis = server.client();
+  const keys = queueKeys('q[1]*', 'r');
+  await redis.lpush(keys.wake('w-gone'), 'lost');
+  await redis.hset(keys.inflight('w-old'), '1', 'a', '2', 'b');
+  // one that is registered, one whose hash remains for the move that it had begun, and one of another queue
+  await redis.zadd(keys.workers, 1, 'w-1');
+  await redis.lpush(keys.wake('w-1'), 'mine');
+  await redis.hset(keys.worker('w-2'), 'epoch', 1);
+  await redis.lpush(keys.wake('w-2'), 'mine');
+  await redis.lpush(queueKeys('q[1]*x', 'r').wake('w-3'), 'theirs');
+  const { stdout } = await doctor(server, '--queue', 'q[1]*', '-o', 'json');
+  const findings = JSON.parse(stdout) as { level: string; note: string; todo?: string }[];
+  expect(findings.filter(({ level }) => level !== 'ok')).toMatchObject([
+    {
+      note: '2 tasks are in "millrace:{q[1]*}:inflight:w-old", and nobody looks there: no worker w-old is registered',
+      todo: "redis-cli HVALS 'millrace:{q[1]*}:inflight:w-old' shows them: push those that are still to be run, and UNLINK that key",
+    },
+    {
+      note: '1 task is in "millrace:{q[1]*}:wake:w-gone", and nobody looks there: no worker w-gone is registered',
+      todo: "put back what is there: redis-cli LMOVE 'millrace:{q[1]*}:wake:w-gone' 'q[1]*' RIGHT RIGHT",
+    },
+  ]);
+  await redis.lmove(keys.wake('w-gone'), keys.queue, 'RIGHT', 'RIGHT');
+  expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['lost']);
 });
 
 test('for a user with too few permissions, the missing ones are reported, and nothing is written', async () => {

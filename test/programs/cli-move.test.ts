@@ -85,6 +85,6 @@ test('what the command line cannot mean, and a destination that is in use', asyn
   const refused = await millrace([...move, '--to', to.url]);
   expect(refused.stderr).toContain('has a queue "tiles" already: 1 waiting: add --merge to move into it');
   const merged = await millrace([...move, '--merge'], { env: { MILLRACE_TO_URL: to.url } });
-  expect(merged).toMatchObject({ code: 0, stdout: expect.stringMatching(/^moved 1 tasks in /) as string });
+  expect(merged).toMatchObject({ code: 0, stdout: expect.stringMatching(/^moved 1 task in /) as string });
   expect(await to.client().lrange('tiles', 0, -1)).toEqual(['other', 'task']);
 });

@@ -92,10 +92,10 @@ test('doctor: uneven lists, workers of another number, and tasks that no number 
     .filter(({ about }) => about === `queue ${queue}`)
     .map(({ note }) => note);
   expect(notes).toEqual([
-    '300 waiting, 0 in flight, 0 delayed, 0 dead, 1 workers, in 12 lists',
+    '300 waiting, 0 in flight, 0 delayed, 0 dead, 1 worker, in 12 lists',
     'not all of its 12 lists are served by w-2 (2)',
     `300 of 300 waiting tasks are in ${queue}:{11}: one server has most of the work`,
-    `lists of another number of partitions hold something, and nothing serves them: ${queue} (1 tasks), ${queue}:{20} (1 tasks)`,
+    `lists of another number of partitions hold something, and nothing serves them: ${queue} (1 task), ${queue}:{20} (1 task)`,
   ]);
 });
 

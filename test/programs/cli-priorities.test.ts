@@ -112,5 +112,5 @@ test('doctor finds tasks of a priority that no worker takes', async () => {
   await using worker = spawnProgram([...where, '--command', 'cat', '--priorities', 'high']);
   await worker.reports(LogEvent.Registered);
   await eventually(async () => expect(await server.client().hget(result, 'a')).toBe('a'));
-  expect(await notes()).toEqual([expect.stringMatching(/^0 waiting, .* 1 workers$/)]);
+  expect(await notes()).toEqual([expect.stringMatching(/^0 waiting, .* 1 worker$/)]);
 });

@@ -106,9 +106,19 @@ test('without a terminal it reports that; --once prints what it would show', asy
   const env = { MILLRACE_REDIS_URL: server.url };
   const none = await millrace(['top'], { env });
   expect(none).toMatchObject({ code: 2, stdout: '' });
-  expect(none.stderr).toMatch(/^millrace: top needs a terminal: add --once [^\n]+\n$/);
+  expect(none.stderr).toMatch(
+    /^millrace: top needs a terminal to draw on, and this is none: add --once [^\n]+\n$/,
+  );
   const once = await millrace(['top', '--once', '--queue', 'mail'], { env });
   expect(once.stdout).toMatch(/^millrace top .*\nNAME\* .*\nmail +2 +0 +0 .*\n$/);
+});
+
+test('a terminal that shows only plain text gets no escape sequences', async () => {
+  await using dumb = await open(200, 12, {}, 'TERM=dumb ');
+  const screen = await dumb.shows(/ended 2/);
+  expect(screen).toMatch(
+    /\nmillrace: top needs a terminal to draw on, and TERM is "dumb", [^\n]+: add --once /,
+  );
 });
 
 test('a queue whose keys hold something else hides no others', async () => {

@@ -80,6 +80,22 @@ describe('usage', () => {
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
   });
 
+  test.each([
+    [['nonsense'], 'millrace'],
+    [['--log-level', 'loud', 'inspect'], 'millrace'],
+    [['enqueue', 'x', '--dely', '1s'], 'millrace enqueue'],
+    [['dead', 'bury'], 'millrace dead'],
+    [['dead', 'list', '--count', '0'], 'millrace dead list'],
+    [['dead', 'drop', 'a', '--all'], 'millrace dead drop'],
+    [['dev'], 'millrace dev'],
+  ])('millrace %j points to the help of %s', async (args, command) => {
+    const { stderr } = await millrace(args);
+    expect(stderr).toMatch(new RegExp(` \\(see ${command} --help\\)\n$`));
+    expect((await millrace([...command.split(' ').slice(1), '--help'])).stdout).toMatch(
+      new RegExp(`^Usage: ${command} `),
+    );
+  });
+
   test('a Redis that is not there, and a key of another type, are one line and exit 1', async () => {
     const port = await freePort();
     const away = await millrace(['inspect', '--redis', `redis://127.0.0.1:${port}`]);
@@ -106,11 +122,11 @@ describe('usage', () => {
     for (const key of [fourth.keys.batchInner('b'), fourth.keys.batch('b')]) {
       await server.client().set(key, 'a string');
       const shown = await millrace(['batch', 'show', 'b', ...fourth.flags], { env });
-      expect(shown.stderr).toContain(`millrace: the key "${key}" is a string, and Millrace has a `);
+      expect(shown.stderr).toContain(`millrace: the key "${key}" is not a `);
     }
     const stopped = await millrace(['batch', 'cancel', 'b', ...fourth.flags], { env });
     expect(stopped.stderr).toMatch(
-      /^millrace: the key "millrace:\{queue-\d+\}:batch:b" is a string, [^\n]+\n$/,
+      /^millrace: the key "millrace:\{queue-\d+\}:batch:b" is not a hash [^\n]+\n$/,
     );
     const fifth = freshKeys();
     await server.client().zadd(fifth.keys.workers, 1, 'w');

@@ -227,12 +227,12 @@ test.for<[string, Fall]>([
     const { push, log } = await takeOverDuringPush(fall);
     const told = [String(push), ...log.map(({ err }) => JSON.stringify(err ?? ''))];
     if (told.some((text) => text.includes(`confirmed it within ${MAX_DURABILITY_MS} ms`))) continue;
-    expect(String(push)).toMatch(/it is unknown whether 1 replicas have it/);
+    expect(String(push)).toMatch(/it is unknown whether 1 replica has it/);
     expect(log).toContainEqual(
       expect.objectContaining({
         err: expect.objectContaining({
           type: 'NotReplicated',
-          message: expect.stringMatching(/it is unknown whether 1 replicas have it/),
+          message: expect.stringMatching(/it is unknown whether 1 replica has it/),
         }),
       }),
     );

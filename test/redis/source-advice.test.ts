@@ -69,7 +69,7 @@ test('streams: entries that readers claim from one another', async () => {
   await redis.xautoclaim('jobs', 'g', 'pod-3', 0, '0');
   expect(await warnings(stream('jobs'))).toEqual([
     expect.stringMatching(
-      /^1 entries of "jobs" were delivered more than once, one 3 times \(1-0, now with pod-3\)/,
+      /^1 entry of "jobs" was delivered more than once, up to 3 times \(1-0, now with pod-3\)/,
     ),
   ]);
 });
@@ -83,7 +83,7 @@ test('Dramatiq: messages wait, and no worker takes from their queue', async () =
   await redis.zadd('dramatiq:__heartbeats__', Date.now(), 'w1');
   await redis.sadd('dramatiq:__acks__.w1.other', 'c');
   expect(await warnings(spec)).toEqual([
-    `${note}: none of the 1 workers and clients with a heartbeat holds a message of it`,
+    `${note}: the one worker or client with a heartbeat holds no message of it`,
   ]);
   await redis.sadd('dramatiq:__acks__.w1.mail', 'd');
   expect(await warnings(spec)).toEqual([]);
@@ -131,7 +131,7 @@ test.for<[string, Record<string, string>, SourceSpec, string]>([
   expect(more).toEqual([]);
   // an empty database beside one that is not
   expect((await warnings(spec, server.client({ db: 7 })))[0]).toMatch(
-    /; database 7 is empty, and there are keys in database 0 \(1 keys\)$/,
+    /; database 7 is empty, and there are keys in database 0 \(1 key\)$/,
   );
 });
 

@@ -128,7 +128,7 @@ const abandoned: readonly Abandoned[] = [
       const [[id = ''] = []] = (await redis.xpending('jobs', 'workers', '-', '+', 1)) as string[][];
       await redis.xclaim('jobs', 'workers', 'pod-1', 0, id, 'IDLE', 3_600_000);
     },
-    /^1 entries of "jobs" are pending for more than 5 min, one for 60 min \(\d+-0, given to pod-1.*\): their consumers are gone/,
+    /^1 entry of "jobs" is pending for more than 5 min, the longest for 60 min \(\d+-0, given to pod-1.*\): its consumer is gone/,
   ],
 ];
 

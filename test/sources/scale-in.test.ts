@@ -146,7 +146,7 @@ test('where only a number is known, all go when nothing is in hand, and none bef
   await eventually(async () =>
     expect(await judge(server, { settings, idleSince: ago(60_000) })).toEqual({
       gone: [],
-      why: '1 tasks are in hand, and nothing shows in which pods: held until there are none',
+      why: '1 task is in hand, and nothing shows in which pods: held until there are none',
     }),
   );
   await library.release(1);

@@ -166,6 +166,7 @@ const pure = new Set([
   'runtime/concurrency.ts',
   'runtime/duration.ts',
   'runtime/exposition.ts',
+  'runtime/plural.ts',
   'worker/epoch/auto/describe.ts',
   'worker/epoch/auto/finder-state.ts',
   'worker/epoch/auto/finder.ts',

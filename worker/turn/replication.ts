@@ -9,6 +9,7 @@ import { awaitReplicas, NotReplicated, type Durability } from '../../queue/conne
 import { isReply, replyCode } from '../../queue/connection/reply-code.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { LogEvent } from '../../runtime/log-event.ts';
+import { plural } from '../../runtime/plural.ts';
 import type { QueueMetrics } from '../process/metrics.ts';
 import { ResultsAway } from './refusal.ts';
 
@@ -71,7 +72,7 @@ export function createReplicationWait({
       counted = 0;
       if (!durability || tasks === 0) return;
       try {
-        await awaitReplicas(redis, durability, `${tasks} tasks were settled`);
+        await awaitReplicas(redis, durability, `${plural(tasks, 'task was', 'tasks were')} settled`);
         if (before === 0) confirmed();
       } catch (error) {
         // they are settled unless another server has taken over without them, which the next turn detects
@@ -81,7 +82,7 @@ export function createReplicationWait({
     stored: async (redis, results) => {
       if (!durability || results === 0) return;
       try {
-        await awaitReplicas(redis, durability, `${results} results were stored`);
+        await awaitReplicas(redis, durability, `${plural(results, 'result was', 'results were')} stored`);
         counted = 0;
         unconfirmedSince = undefined;
       } catch (error) {

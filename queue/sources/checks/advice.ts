@@ -1,6 +1,7 @@
 /** What may be wrong with the workers of a queue library, and what to do: the sentences that several libraries share. Pure. */
 
 import { formatDuration } from '../../../runtime/duration.ts';
+import { plural } from '../../../runtime/plural.ts';
 
 export interface SourceAdvice {
   /** The problem and its remedy, human-readable. */
@@ -29,14 +30,14 @@ export function adviseUnserved(
   return served
     .filter(({ work, workers }) => work > 0 && workers === 0)
     .map(({ queue, work }) => ({
-      note: `no worker takes from the queue "${queue}", where ${work} tasks wait; the workers here take from ${shown}`,
+      note: `no worker takes from the queue "${queue}", where ${plural(work, 'task waits', 'tasks wait')}; the workers here take from ${shown}`,
       todo: `let the workers of this pool take from "${queue}" too, or correct spec.source`,
     }));
 }
 
 /** One sentence, where there are any. */
 export function adviseIf(count: number, note: (tasks: string) => string, todo: string): SourceAdvice[] {
-  return count > 0 ? [{ note: note(count === 1 ? '1 task' : `${count} tasks`), todo }] : [];
+  return count > 0 ? [{ note: note(plural(count, 'task')), todo }] : [];
 }
 
 /** A number that is no time may be any. */

@@ -3,6 +3,7 @@ import type { Ask } from '../ask.ts';
 import type { ArqSettings } from '../arq.ts';
 import { count } from '../question.ts';
 import type { SourceAdvice } from './advice.ts';
+import { plural } from '../../../runtime/plural.ts';
 
 export async function checkArq({ queues }: ArqSettings, ask: Ask): Promise<SourceAdvice[]> {
   const { answers } = await ask(
@@ -16,7 +17,7 @@ export async function checkArq({ queues }: ArqSettings, ask: Ask): Promise<Sourc
     if (work === 0 || healthy > 0) return [];
     return [
       {
-        note: `no worker takes from the queue "${queue}", where ${work} tasks wait: none has noted its health (key "${queue}:health-check")`,
+        note: `no worker takes from the queue "${queue}", where ${plural(work, 'task waits', 'tasks wait')}: none has noted its health (key "${queue}:health-check")`,
         todo: 'see whether the pods start, and whether queue_name of WorkerSettings is this queue; a health_check_key of your own is not seen',
       },
     ];

@@ -58,7 +58,9 @@ function adviseUntaken(queue: string, waiting: number, alive: number): SourceAdv
   const who =
     alive === 0
       ? 'no worker or client has had a heartbeat for a minute'
-      : `none of the ${alive} workers and clients with a heartbeat holds a message of it`;
+      : alive === 1
+        ? 'the one worker or client with a heartbeat holds no message of it'
+        : `none of the ${alive} workers and clients with a heartbeat holds a message of it`;
   return adviseIf(
     waiting,
     (tasks) =>

@@ -1,4 +1,5 @@
 /** A consumer group: streams that nobody reads, entries that are pending for long, and entries that are given to one reader after another. */
+import { plural } from '../../../runtime/plural.ts';
 import { parseDuration } from '../../../runtime/duration.ts';
 import type { Ask } from '../ask.ts';
 import { readConsumers, readStream, type StreamSettings } from '../stream.ts';
@@ -57,7 +58,7 @@ function adviseUnread({ queue, work, consumers }: Read, group: string, longMs: n
   if (work === 0 || !last || last.idleMs < longMs) return [];
   return [
     {
-      note: `no worker takes from the stream "${queue}", where ${work} entries wait: of the group "${group}", the last consumer to ask for one was ${last.name}, ${ago(last.idleMs)} ago`,
+      note: `no worker takes from the stream "${queue}", where ${plural(work, 'entry waits', 'entries wait')}: of the group "${group}", the last consumer to ask for one was ${last.name}, ${ago(last.idleMs)} ago`,
       todo: 'see whether the readers run, or are busy for that long, and whether they read this group; a consumer that is gone stays on record until XGROUP DELCONSUMER',
     },
   ];
@@ -68,7 +69,7 @@ function adviseLate(queue: string, late: readonly PendingEntry[]): SourceAdvice[
   if (!first) return [];
   return [
     {
-      note: `${countOf(late)} entries of "${queue}" are pending for more than 5 min, one for ${ago(first.idleMs)} (${first.id}, given to ${first.consumer}): their consumers are gone, or their tasks take that long`,
+      note: `${entriesOf(queue, late.length, 'is', 'are')} pending for more than 5 min, the longest for ${ago(first.idleMs)} (${first.id}, given to ${first.consumer}): ${late.length === 1 ? 'its consumer is gone, or its task takes that long' : 'their consumers are gone, or their tasks take that long'}`,
       todo: 'let the readers claim them (XAUTOCLAIM), with a min-idle-time above the longest task: a shorter one runs tasks twice',
     },
   ];
@@ -78,7 +79,7 @@ function adviseGone(queue: string, gone: number): SourceAdvice[] {
   if (gone === 0) return [];
   return [
     {
-      note: `${gone < MOST_ENTRIES ? gone : `${MOST_ENTRIES} or more`} entries of "${queue}" are pending and no longer in the stream: they were deleted or trimmed before they were acknowledged, so nobody can run them, and they do not count`,
+      note: `${entriesOf(queue, gone, 'is', 'are')} pending and no longer in the stream: deleted or trimmed before the acknowledgement, so nobody can run what is gone, and it does not count`,
       todo: 'let the readers acknowledge (XACK) before they delete, and trim less than waits or runs (MAXLEN); XAUTOCLAIM takes these off the list of pending entries (Redis 7)',
     },
   ];
@@ -91,14 +92,16 @@ function adviseRepeated(queue: string, pending: readonly PendingEntry[]): Source
   if (!first) return [];
   return [
     {
-      note: `${countOf(repeated)} entries of "${queue}" were delivered more than once, one ${first.deliveries} times (${first.id}, now with ${first.consumer}): their tasks take longer than the time after which readers claim entries of others, or their readers died`,
+      note: `${entriesOf(queue, repeated.length, 'was', 'were')} delivered more than once, up to ${first.deliveries} times (${first.id}, now with ${first.consumer}): a task takes longer than the time after which readers claim entries of others, or a reader died`,
       todo: 'set the min-idle-time of XAUTOCLAIM (idle_timeout of taskiq) above the longest task, or it runs twice',
     },
   ];
 }
 
-function countOf(entries: readonly PendingEntry[]): string {
-  return entries.length < MOST_ENTRIES ? String(entries.length) : `${MOST_ENTRIES} or more`;
+/** `1 entry of "orders" is`, `3 entries of "orders" are`. */
+function entriesOf(queue: string, count: number, one: string, other: string): string {
+  if (count >= MOST_ENTRIES) return `${MOST_ENTRIES} or more entries of "${queue}" ${other}`;
+  return plural(count, `entry of "${queue}" ${one}`, `entries of "${queue}" ${other}`);
 }
 
 function ago(ms: number): string {
