@@ -16,9 +16,13 @@ export interface PoisonSeen {
   readonly until: number;
   /** The newest poison task among the dead letters, human-readable. */
   readonly note: string | undefined;
+  /** Digests of the poison tasks that were read. */
+  readonly known: readonly string[];
 }
 
 const NEWEST = 10;
+/** One object for the pools that have none. */
+const NONE: readonly string[] = [];
 const LONGEST_ID = 60;
 
 /**
@@ -29,19 +33,25 @@ export async function findPoison(
   redisOf: RedisOf,
   queues: readonly QueueKeys[],
   { dead, now, counters }: Pick<QueueSample, 'dead' | 'now' | 'counters'>,
-  seen: PoisonSeen | undefined,
+  before: PoisonSeen | undefined,
 ): Promise<{ readonly seen: PoisonSeen; readonly news: readonly string[] }> {
+  // where the clock of Redis was set back, or another server has taken over whose clock is behind
+  const seen = before && before.until > now ? { ...before, until: now } : before;
   const of = `${dead} ${counters.failed}`;
   if (seen?.of === of) return { seen, news: [] };
   const reading = dead === 0 ? [] : queues.map((keys) => readDeadHeads(redisOf(keys), keys, NEWEST, 0));
   const letters = (await Promise.all(reading)).flat().toSorted((a, b) => b.at - a.at);
   const poison = letters.filter(({ deliveries }) => deliveries !== undefined);
-  const until = Math.max(seen?.until ?? now, ...poison.map(({ at }) => at));
-  const news = seen ? poison.filter(({ at }) => at > seen.until) : [];
+  // those of a clock that was ahead are known
+  const past = poison.flatMap(({ at }) => (at <= now ? [at] : []));
+  const until = Math.max(seen?.until ?? now, ...past);
+  const isNew = ({ at, digest }: DeadHead): boolean =>
+    seen !== undefined && at > seen.until && !seen.known.includes(digest);
+  const known = poison.length > 0 ? poison.map(({ digest }) => digest) : NONE;
   const [newest] = poison;
   return {
-    seen: { of, until, note: newest && describePoison(newest) },
-    news: news.toReversed().map(describePoison),
+    seen: { of, until, note: newest && describePoison(newest), known },
+    news: poison.filter(isNew).toReversed().map(describePoison),
   };
 }
 
