@@ -181,6 +181,20 @@ describe('one list', () => {
     });
   });
 
+  test('a batch that was last active in the future, as the clock was set back, is looked after all the same', async () => {
+    const keys = freshKeys();
+    await using queue = openAt(server, keys);
+    await queue.batch(numbers(1), { id: 'b', then: { kind: 'merge' } });
+    // a plain worker, which counts nothing
+    await redis.del(keys.queue);
+    await redis.hset(keys.result, 'b:0', 'ok');
+    await redis.hset(keys.batch('b'), 'at', Date.now() + 3_600_000);
+    await eventually(async () => {
+      await tendBatches(redis, keys, 1);
+      expect(await queue.batch.show('b')).toMatchObject({ state: 'ended', succeeded: 1 });
+    });
+  });
+
   test('an end that could not be written is made up for', async () => {
     const keys = freshKeys();
     await using queue = openAt(server, keys);

@@ -32,6 +32,8 @@ if which and not b then
   return 1
 end
 local still = now - (tonumber(redis.call('HGET', b.key, 'at')) or 0)
+-- the clock was set back: it is still from now on
+if still < 0 then redis.call('HSET', b.key, 'at', string.format('%.0f', now)) end
 if still < tonumber(ARGV[1]) then return 0 end
 
 -- Whether no task of the queue waits, runs, is delayed, set aside or held.
