@@ -4,6 +4,7 @@
  */
 import type { Memory } from './decision.ts';
 import type { Learned } from './target-wait/learned.ts';
+import type { Replay } from './target-wait/replay-state.ts';
 
 /** Every moment of `memory` that durations are reckoned from, `byMs` later. Hours of the day (target-wait/forecast.ts) stay. */
 export function shiftMemory(memory: Memory, byMs: number): Memory {
@@ -31,15 +32,26 @@ export function notAhead(memory: Memory, now: number): Memory {
 }
 
 function shiftLearned(learned: Learned, byMs: number): Learned {
-  const { at, curve, idle, starts, unfetchedSince } = learned;
+  const { at, curve, idle, starts, replays, unfetchedSince } = learned;
   return {
     ...learned,
     at: at + byMs,
     curve: allLater(curve, byMs),
     idle: { ...idle, needs: allLater(idle.needs, byMs) },
     starts: allLater(starts, byMs),
+    ...(replays && {
+      replays: {
+        ...replays,
+        long: shiftReplay(replays.long, byMs),
+        short: shiftReplay(replays.short, byMs),
+      },
+    }),
     unfetchedSince: later(unfetchedSince, byMs),
   };
+}
+
+function shiftReplay(replay: Replay, byMs: number): Replay {
+  return { ...replay, starts: allLater(replay.starts, byMs), needs: allLater(replay.needs, byMs) };
 }
 
 function later(at: number | undefined, byMs: number): number | undefined {

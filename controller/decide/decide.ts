@@ -32,7 +32,7 @@ import { paused, withoutSample } from './hold.ts';
 import { limitStep } from './max-step.ts';
 import { needOf, type Need, type PoolNow } from './need.ts';
 import { numbersOf } from './numbers.ts';
-import { describeBound, seconds, describeWork, TOO_FEW_FINISHED } from './reason.ts';
+import { describeBound, describeSaving, describeWork, seconds, TOO_FEW_FINISHED } from './reason.ts';
 import { NONSENSE, soundDecision, soundSample } from './sanity.ts';
 import { boundsAt } from './schedule.ts';
 import { adviceWithoutSample } from './target-wait/sizing.ts';
@@ -135,7 +135,7 @@ function choose(policy: Policy, memory: Begun, pool: PoolNow, need: Need): Choic
     cause: 'ScaleDown',
     why: patience
       ? `; the last ${patience} needed no more`
-      : '; the others were not needed for longer than a start is worth',
+      : `; the others were not needed for longer than a start is worth${describeSaving(need.sizing)}`,
     kept,
   };
 }

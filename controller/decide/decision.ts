@@ -126,6 +126,8 @@ export interface Numbers {
     readonly slots: number;
     readonly needed?: number;
     readonly keep: number;
+    /** What keeping replicas for longer would have cost more, as a part of the cost, where they are released sooner. */
+    readonly longerCosts?: number;
     readonly floor: number;
     /** The times of a task and of a start that it used, ms. */
     readonly serviceMs?: number;

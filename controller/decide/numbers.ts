@@ -40,6 +40,9 @@ export function numbersOf(
           waitMs,
           slots,
           keep: sizing.keep,
+          ...(sizing.longerCosts !== undefined && {
+            longerCosts: Math.round(100 * sizing.longerCosts) / 100,
+          }),
           floor: sizing.floor,
           startMs: Math.round(sizing.startMs),
           ...(needed !== undefined && { needed }),

@@ -28,6 +28,14 @@ export function describeWork(
   return `${waiting} waiting${held}${dueToo}, ${seconds(sizing.serviceMs)} a task, ${seconds(sizing.startMs)} to start, target ${seconds(targetWaitMs)}${floor}`;
 }
 
+/** Why they go so soon, where that has been cheaper. */
+export function describeSaving(sizing: { readonly longerCosts?: number | undefined } | undefined): string {
+  const { longerCosts } = sizing ?? {};
+  return longerCosts === undefined
+    ? ''
+    : `: to keep them longer has cost ${Math.round(100 * longerCosts)} % more`;
+}
+
 /** The bound that decides, and the schedule that set it, if any. */
 export function describeBound(limited: 'min' | 'max', bounds: BoundsNow): string {
   const by = bounds[`${limited}By`];

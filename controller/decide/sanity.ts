@@ -102,12 +102,13 @@ function usedFigures({ target }: Numbers): Record<string, number> {
 }
 
 /** The figures that go into the next decision, and from there into the one after it. */
-function learnedFigures({ service, start, held, mean, over }: Learned): Record<string, number> {
+function learnedFigures({ service, start, held, mean, over, replays }: Learned): Record<string, number> {
   return {
     held,
     mean,
     over,
     ...(service && { service: service.mean, variance: service.variance, fast: service.fastMean }),
+    ...(replays && { 'replayed cost': replays.long.cost + replays.short.cost }),
     ...(start && { start: start.mean, deviation: start.deviation }),
   };
 }

@@ -4,7 +4,7 @@
  */
 import type { DecisionRecord } from './decisions.ts';
 import type { Numbers } from '../decide/decision.ts';
-import { seconds, TOO_FEW_FINISHED } from '../decide/reason.ts';
+import { describeSaving, seconds, TOO_FEW_FINISHED } from '../decide/reason.ts';
 
 /** A heading, and the lines below it. */
 export type Explanation = readonly [heading: string, lines: readonly string[]];
@@ -50,12 +50,12 @@ function learnedLines({ learned, target }: Numbers): string[] {
 function ruleLines({ target, plain = 0, tasksPerReplica, asked = 0 }: Numbers): string[] {
   const lines: string[] = [];
   if (target) {
-    const { needed, keep, floor, waitMs, slots } = target;
+    const { needed, keep, floor, waitMs, slots, longerCosts } = target;
     const at = slots === 1 ? '' : `, ${slots} tasks at a time in each`;
     lines.push(
       needed === undefined
         ? `target wait ${seconds(waitMs)}: unknown until tasks have finished`
-        : `target wait ${seconds(waitMs)}: ${needed} needed${at}${won(needed, asked)}; ${keep} worth keeping`,
+        : `target wait ${seconds(waitMs)}: ${needed} needed${at}${won(needed, asked)}; ${keep} worth keeping${describeSaving({ longerCosts })}`,
     );
     if (floor > 0) lines.push(`forecast: ${floor} expected at this hour${won(floor, asked)}`);
   }

@@ -39,6 +39,7 @@ const starts = {
   starts: list(fields({ at: moment, replicas: amount })),
   ready: amount,
 };
+const replay = fields({ up: replicas, starts: starts.starts, served: moment, needs, cost: amount });
 const pattern = fields({ needs: list(maybe(amount)), saved: amount, idled: amount });
 
 const learned = fields({
@@ -68,6 +69,7 @@ const learned = fields({
     }),
   ),
   idle: fields({ needs, gaps: list(list(amount)) }),
+  replays: maybe(fields({ long: replay, short: replay, shorter: (value) => typeof value === 'boolean' })),
   held: amount,
   forecast: maybe(
     fields({

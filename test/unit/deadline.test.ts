@@ -47,6 +47,14 @@ test('slots are given up with twice the caution with which they are asked for', 
   expect(slotsFor(up, { ...times, deviationMs: 500 }).enough).toBeCloseTo((64.5 + 2 * 8 * 0.5) / 10.5);
 });
 
+test('where others are to be started soon anyway, they are given up with more, while tasks wait', () => {
+  const up = { ...none, cohorts: burst(65), ready: 20 };
+  const careful = { ...times, deviationMs: 500, releaseCaution: 4 };
+  expect(slotsFor(up, careful).enough).toBeCloseTo((64.5 + 4 * 8 * 0.5) / 10.5);
+  const coming = { ...none, coming: 64, inFlight: 1, ready: 20 };
+  expect(slotsFor(coming, careful)).toEqual(slotsFor(coming, { ...times, deviationMs: 500 }));
+});
+
 test('how many of the replicas that are up would be enough', () => {
   expect(slotsFor({ ...none, cohorts: burst(61), ready: 20 }, times).enough).toBeCloseTo(60.5 / 10.5);
 });

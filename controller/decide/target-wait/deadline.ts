@@ -35,6 +35,8 @@ export interface Times {
   readonly known: number;
   /** How many standard deviations of the work to be prepared for; where slots are given up, twice as many. */
   readonly caution: number;
+  /** How many where slots are given up while tasks wait, if it is another number. */
+  readonly releaseCaution?: number;
 }
 
 export interface SlotDemand {
@@ -45,7 +47,16 @@ export interface SlotDemand {
 }
 
 export function slotsFor(load: Load, times: Times): SlotDemand {
-  const { serviceMs, deviationMs, restMs, waitMs, startMs, known, caution } = times;
+  const {
+    serviceMs,
+    deviationMs,
+    restMs,
+    waitMs,
+    startMs,
+    known,
+    caution,
+    releaseCaution = 2 * caution,
+  } = times;
   // a slot that is up at the deadline still runs something then
   const credit = Math.min(times.laterRestMs, waitMs / 2);
   const last = startMs + waitMs / 5;
@@ -70,12 +81,13 @@ export function slotsFor(load: Load, times: Times): SlotDemand {
       const ahead = queued + load.inFlight;
       const left = Math.max(waitMs - age, 0);
       // the sum of that many tasks varies as each of them does, and all of them as the mean does
-      const doubt = caution * deviationMs * Math.sqrt(ahead + ahead ** 2 / known);
-      const alone = queued * serviceMs + doubt + credit;
+      const spread = deviationMs * Math.sqrt(ahead + ahead ** 2 / known);
+      const alone = queued * serviceMs + caution * spread + credit;
       // what is in flight keeps a slot from the tasks behind it, but only until they must have begun
       const work = (span: number): number => alone + load.inFlight * Math.min(restMs, span);
       // what is given up too early has to start again, in what is left of the target
-      enough = Math.max(enough, (work(left + credit) + doubt) / (left + credit));
+      const spare = ((until <= waiting ? releaseCaution : 2 * caution) - caution) * spread;
+      enough = Math.max(enough, (work(left + credit) + spare) / (left + credit));
       if (ahead < load.ready || work(left + credit) <= load.ready * (left + credit)) continue;
       const end = Math.max(left, last);
       let missing = work(end + credit) - load.ready * (end + credit);

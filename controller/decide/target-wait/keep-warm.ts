@@ -35,7 +35,9 @@ const groupOf = (replica: number): number =>
   Math.min(Math.max(Math.floor(2 * Math.log2(replica)), 0), GROUPS - 1);
 const classOf = (gapMs: number): number =>
   Math.min(Math.max(Math.ceil(Math.log(gapMs / 1_000) / Math.log(GROWTH)), 0), CLASSES - 1);
-const longest = (index: number): number => 1_000 * GROWTH ** index;
+/** Of each class; a power takes as long as all the rest of a step. */
+const LONGEST: readonly number[] = Array.from({ length: CLASSES }, (_, index) => 1_000 * GROWTH ** index);
+const longest = (index: number): number => LONGEST[index] as number;
 
 /** After a sample at which `replicas` replicas were needed. */
 export function withNeed({ needs, gaps }: Idle, replicas: number, at: number, since: number): Idle {

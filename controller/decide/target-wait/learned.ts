@@ -7,6 +7,7 @@ import type { Forecast } from './forecast.ts';
 import { totalOf, withValue, type BucketCounts } from './histogram.ts';
 import { neverIdle, type Idle } from './keep-warm.ts';
 import { learnService, restOf, type LearnedService } from './service-time.ts';
+import type { Replays } from './replay-state.ts';
 import { learnStarts, type Starts } from './start-time.ts';
 
 /** All-time counters of one queue. */
@@ -61,6 +62,8 @@ export interface Learned extends Starts {
   readonly curve: Curve;
   readonly service: LearnedService | undefined;
   readonly idle: Idle;
+  /** What keeping replicas for longer has cost; absent where nothing is to be chosen. */
+  readonly replays?: Replays | undefined;
   /** Replicas needed or kept at the last sample. */
   readonly held: number;
   readonly forecast: Forecast | undefined;

@@ -7,16 +7,18 @@
  *
  *   needed   every waiting task starts in time (deadline.ts), and so will those that come while a replica starts
  *   keep     replicas that were needed a short while ago, and whose like have been needed again soon (keep-warm.ts)
+ *            for how long, the pool's own arrivals tell (replay.ts)
  *   floor    what the hour of the day has needed before, where that has paid (forecast.ts)
  */
 import { adviceFor, latenessAdvice, redisAdvice, type Advice, type RedisLatency } from './advice.ts';
-import { ageOfLast, cohorts, lastTaken, lazyDemand, progressOf, rateOf } from './arrivals.ts';
-import { slotsFor } from './deadline.ts';
+import { cohorts, lastTaken, progressOf } from './arrivals.ts';
 import { forecastFloor, updateForecast } from './forecast.ts';
-import { withNeed, worthKeeping, type Idle } from './keep-warm.ts';
+import { withNeed } from './keep-warm.ts';
 import { isLearning, lastCalls, type Waiting } from './head-of-line.ts';
-import { meanInView, restAt, restOf, unripeMs, type LearnedService } from './service-time.ts';
-import { restOfStart, startTime, worthOfStart } from './start-time.ts';
+import { keptFor, MARGIN, neededFor, workOf } from './needed.ts';
+import { keepingBy, withReplays } from './replay.ts';
+import { meanInView, unripeMs } from './service-time.ts';
+import { startTime } from './start-time.ts';
 import { floorsAfter, learn, type Learned, type SizingInput, type SizingPolicy } from './learned.ts';
 
 export interface Sizing {
@@ -28,6 +30,8 @@ export interface Sizing {
   readonly learning: boolean;
   /** Replicas that are worth keeping. */
   readonly keep: number;
+  /** What keeping replicas for longer would have cost more, as a part of the cost, where they are released sooner. */
+  readonly longerCosts?: number;
   /** Too few tasks have finished to say that fewer replicas would do. */
   readonly unsure: boolean;
   /** Replicas that the forecast asks for. */
@@ -38,17 +42,8 @@ export interface Sizing {
   readonly learned: Learned;
 }
 
-/** Standard deviations of the work to be prepared for. */
-const CAUTION = 1;
-/** The part of the target that is held in reserve: samples come once a second, sums stand for single tasks. */
-const MARGIN = 0.03;
 /** Finished tasks from which on their mean is trusted enough to scale in. */
 const TRUSTED = 20;
-/** A need that exceeds a whole number of replicas by no more than this is rounded down. */
-const TOLERANCE = 0.1;
-/** Steps down of no more than this part of the replicas wait for CALM_MS: they save little, and may be noise. */
-const SMALL_STEP = 0.15;
-const CALM_MS = 60_000;
 const UNFETCHED_MS = 5_000;
 
 export function size(
@@ -80,15 +75,18 @@ export function size(
   }
   const progress = progressOf(learned.curve, waitMs, TRUSTED);
   const serviceMs = meanInView(service, progress.tasks, progress.runMs - list.unripeMs);
-  const needed = Math.max(sure, neededFor(wish, seen, learned, { ...service, mean: serviceMs }, startMs));
-  const worth = worthOfStart(startMs, waitMs);
+  const replays = withReplays(before, wish, seen, learned, service, startMs);
+  const { worth, releaseCaution, longerCosts } = keepingBy(replays, learned, service, startMs, waitMs);
+  const tasks = { ...service, mean: serviceMs };
+  const needed = Math.max(sure, neededFor(wish, seen, learned, tasks, startMs, releaseCaution));
   const idle = withNeed(learned.idle, Math.min(needed, wish.maxReplicas), now, before?.at ?? now);
   // the first tasks to finish are the short ones, so the first mean is too low
-  const keep = unsure ? seen.wanted : keptFor(wish, seen, idle, worth);
+  const keep = unsure ? seen.wanted : keptFor(wish.windowMs, seen, idle, worth);
   const elapsedMs = now - (before?.at ?? now);
   const next: Learned = {
     ...learned,
     idle,
+    ...(replays && { replays }),
     held: Math.max(needed, keep),
     floors: floorsAfter(learned, service, wish, before),
     forecast: wish.forecast
@@ -99,6 +97,7 @@ export function size(
     ...common,
     needed,
     keep,
+    ...(longerCosts !== undefined && { longerCosts }),
     floor: wish.forecast ? forecastFloor(next.forecast, wall + startMs) : 0,
     serviceMs,
     advice:
@@ -106,10 +105,6 @@ export function size(
       latenessAdvice({ ...situation, asked: needed, unfinished: false }),
     learned: next,
   };
-}
-
-function workOf({ waiting, inFlight, due, dueSoon }: SizingInput): number {
-  return waiting + inFlight + due + dueSoon;
 }
 
 /** The waiting tasks and what they wait for. */
@@ -130,68 +125,6 @@ function listAt(
     most: maxReplicas * slots,
     unripeMs: service ? unripeMs(service, lastTaken(curve, inFlight, now)) : 0,
   };
-}
-
-/** Replicas without which a task would miss the target, by the sum of the work. */
-function neededFor(
-  { slots, waitMs }: SizingPolicy,
-  seen: SizingInput,
-  { curve, ready, starts }: Learned,
-  service: LearnedService,
-  startMs: number,
-): number {
-  const { now, waiting, inFlight, wanted, parked = 0, due, dueSoon } = seen;
-  const coming = rateOf(curve, now, Math.max(waitMs, 2 * startMs)) * startMs;
-  const { enough, more } = slotsFor(
-    {
-      cohorts: [
-        ...cohorts(curve, waiting, now),
-        ...(due > 0 ? [{ before: waiting, until: waiting + due, oldest: 0, youngest: 0 }] : []),
-      ],
-      coming,
-      dueSoon,
-      inFlight,
-      ready: (ready - parked) * slots,
-      starting: starts.map(({ at, replicas }) => ({
-        slots: replicas * slots,
-        inMs: restOfStart(now - at, startMs),
-      })),
-    },
-    {
-      waitMs: waitMs - MARGIN * waitMs,
-      serviceMs: service.mean,
-      deviationMs: Math.sqrt(service.variance),
-      restMs: restAt(service, ageOfLast(curve, inFlight, now)),
-      laterRestMs: restOf(service),
-      startMs,
-      known: service.tasks,
-      caution: CAUTION,
-    },
-  );
-  const work = workOf(seen);
-  const missing = more > 0 ? Math.ceil(more / slots - TOLERANCE) : 0;
-  const lazy = Math.max(enough, lazyDemand(curve, now, service.mean, waitMs));
-  return Math.max(
-    work > 0 ? 1 : 0,
-    // with a slot for each task, all start immediately
-    missing > 0 ? Math.min(wanted + missing, Math.ceil((work + coming + Math.sqrt(coming)) / slots)) : 0,
-    // no more than there is work for, however much there was
-    Math.min(wanted, Math.ceil(work / slots), Math.ceil(lazy / slots - TOLERANCE)),
-  );
-}
-
-/** Replicas that are worth keeping; `worth`: idling that a start is worth, ms. */
-function keptFor(
-  { windowMs }: SizingPolicy,
-  { now, wanted }: SizingInput,
-  idle: Idle,
-  worth: number,
-): number {
-  const worthIt = worthKeeping(idle, now, worth, windowMs);
-  const small = wanted - worthIt <= SMALL_STEP * wanted;
-  return small && windowMs === undefined
-    ? Math.max(worthIt, worthKeeping(idle, now, worth, CALM_MS))
-    : worthIt;
 }
 
 /** Advice while the queue cannot be read: whether a slow Redis has made tasks late. */

@@ -93,6 +93,9 @@ export function restOfStart(sinceMs: number, startMs: number): number {
   return Math.abs(startMs - sinceMs);
 }
 
+/** Replicas that a kept one stands for, at most. */
+const MOST_INSTEAD = 4;
+
 /** The cost of a start beyond the time that it takes, pod-ms: placing the pod, its network, its image, its first connection. */
 export const START_COST_MS = 10_000;
 
@@ -101,6 +104,14 @@ export const START_COST_MS = 10_000;
  * start time less.
  */
 export function worthOfStart(startMs: number, waitMs: number): number {
-  const instead = startMs < waitMs ? Math.min(waitMs / (waitMs - startMs), 4) : 4;
-  return (START_COST_MS + startMs) * instead;
+  return (
+    (START_COST_MS + startMs) *
+    (startMs < waitMs ? Math.min(waitMs / (waitMs - startMs), MOST_INSTEAD) : MOST_INSTEAD)
+  );
+}
+
+/** The same where tasks come so slowly that the new ones would have started anyway, but for those of the time of a start. */
+export function leastWorthOfStart(startMs: number, waitMs: number): number {
+  const instead = startMs < waitMs ? Math.min(startMs / (waitMs - startMs), MOST_INSTEAD) : MOST_INSTEAD;
+  return (START_COST_MS + startMs) * Math.max(1, instead);
 }
