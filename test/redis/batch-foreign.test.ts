@@ -162,6 +162,33 @@ describe('one list', () => {
     );
   });
 
+  test('a part whose failure would cancel a batch inside of which a key has another type is settled when it has its own', async () => {
+    const keys = freshKeys();
+    await using queue = openAt(server, keys);
+    const gate = gated();
+    const inner = nested(numbers(1), { then: { kind: 'join' } });
+    await queue.batch([inner, { fails: true }], { id: 'b', then: { kind: 'merge' }, onFailure: 'cancel' });
+    const mend = await spoil(redis, keys.batchFailed('b:0'));
+    await using worker = startWorker(server, keys, {
+      concurrency: 2,
+      retry: { ...promptly, attempts: 1 },
+      handler: (task) => {
+        if ((task as { readonly fails?: boolean }).fails) throw new Error('no');
+        return gate.handler(task);
+      },
+    });
+    await eventually(() => expect(JSON.stringify(worker.log)).toContain('WRONGTYPE'));
+    expect(await redis.llen(keys.dead)).toBe(0);
+    expect(await redis.hget(keys.batch('b'), 'state')).toBeNull();
+    await mend();
+    await eventually(async () => expect(await queue.batch.show('b')).toMatchObject({ failed: 1 }));
+    gate.open();
+    await eventually(async () => expect(await queue.batch.show('b')).toMatchObject({ state: 'failed' }));
+    // the part, and what was to follow the batch
+    expect(await redis.llen(keys.dead)).toBe(2);
+    expect(await redis.hget(keys.stats, 'fenced')).toBeNull();
+  });
+
   test('members that something else wrote among the parts do not keep a batch open', async () => {
     const keys = freshKeys();
     await using queue = openAt(server, keys);

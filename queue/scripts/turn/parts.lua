@@ -85,6 +85,11 @@ local function parts_of_turn()
       local known = b or group.size and {id = group.id, declared = group.size, size = group.size}
       local unfit = known and not known.over and unfit_key(group, known)
       if unfit then return unfit end
+      -- one that fails may cancel the batch, and those inside of it
+      if b and group.dead and not b.over and not b.state and (b.said or group.policy) == 'cancel' then
+        local fit, err = pcall(batches.check_stop, b)
+        if not fit then return type(err) == 'table' and err.err or err end
+      end
       local why = contradiction(group, b, said[group.id])
       group.wrong = why ~= nil
       if group.size and not why and not said[group.id] then said[group.id] = group end
