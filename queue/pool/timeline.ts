@@ -2,9 +2,9 @@
  * The history of a pool over the last week: a STREAM beside its first queue, `…:timeline:<namespace>/<name>`, with at most
  * one entry for each ten seconds while something happens. Without an entry, everything stayed as the previous one left it.
  *
- * The id of an entry is when its stretch ended, by the clock of Redis, and a random number, by which one that is sent again is known. It has one field, `v`, with numbers in the order
- * of NUMBERS, separated by spaces, without zeros at the end: a field for each would take as much room, and ten times as long to
- * read. Numbers may be added at the end; readers take missing ones for 0 and ignore unknown ones.
+ * The id of an entry is when its stretch ended, by the clock of Redis, and a random number, by which one that is sent again is known. It has
+ * one field, `v`, with numbers in the order of NUMBERS, separated by spaces, without zeros at the end: a field for each would take as much
+ * room, and ten times as long to read. Numbers may be added at the end; readers take missing ones for 0 and ignore unknown ones.
  */
 import { randomInt } from 'node:crypto';
 import type { Redis } from 'ioredis';
@@ -84,9 +84,9 @@ const EXPIRY_S = (TIMELINE_MS + 24 * 3_600_000) / 1_000;
 const PAGE = 1_000;
 /** A week, doubled because trimming is approximate: a server that still has another page is not returning ours. */
 const MOST_PAGES = Math.ceil((2 * MOST) / PAGE);
-/** An entry has an id, a field and its value; anything longer is not ours. */
 /** Of the numbers in ids: they take 5 bytes. */
 const NUMBERS_END = 2 ** 31;
+/** An entry has an id, a field and its value; anything longer is not ours. */
 const CUT = { bytes: 512, values: 4 * PAGE };
 
 export function packEntry(entry: Omit<TimelineEntry, 'at'>): string {
@@ -110,7 +110,10 @@ function isUsual(value: number): boolean {
   return value >= 0 && value <= Number.MAX_SAFE_INTEGER;
 }
 
-/** Adds an entry that ends now, once, even if the reply is lost and it is sent again, and drops those older than a week: by the clock of Redis, not the writer's. */
+/**
+ * Adds an entry that ends now, once, even if the reply is lost and it is sent again, and drops those older than a week: by the clock of
+ * Redis, not the writer's.
+ */
 export async function appendToTimeline(
   redis: Redis,
   keys: QueueKeys,
