@@ -168,8 +168,8 @@ describe.concurrent('a Job for each task', () => {
     await expect(queue.result('first', { timeoutMs: 120_000 })).rejects.toThrow('was cancelled');
     await end(next, { message: 'done' });
     expect(await queue.result('next', { timeoutMs: 120_000 })).toBe('done');
-    // what clients read, the limits, and what is kept of the pool
-    const kept = /:(?:errors|expiry|stats|limits|limit-state|(?:decisions|timeline|memory):.*)$/;
+    // what clients read, the last answer of the one that is open, the limits, and what is kept of the pool
+    const kept = /:(?:errors|expiry|stats|limits|limit-state|(?:answers|decisions|timeline|memory):.*)$/;
     await eventually(async () => {
       const left = await stage.redis.keys(`millrace:{${keys.queue}}:*`);
       expect(left.filter((key) => !kept.test(key))).toEqual([]);
