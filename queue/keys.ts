@@ -234,3 +234,8 @@ export function hashTag(key: string): string | undefined {
   const close = key.indexOf('}', open + 1);
   return close > open + 1 ? key.slice(open + 1, close) : undefined;
 }
+
+/** The pattern of SCAN for all keys whose names begin with `prefix`, whatever characters it has. */
+export function patternOf(prefix: string): string {
+  return `${prefix.replaceAll(/[[\]*?\\^]/g, String.raw`\$&`)}*`;
+}

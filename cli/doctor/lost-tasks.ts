@@ -3,7 +3,7 @@
  * of this version leave none; earlier ones with a random name could, when they were killed while they waited.
  */
 import type { Redis } from 'ioredis';
-import type { QueueKeys } from '../../queue/keys.ts';
+import { patternOf, type QueueKeys } from '../../queue/keys.ts';
 import type { RedisOf } from '../../queue/location.ts';
 import { plural } from '../../runtime/plural.ts';
 import { warn, type Finding } from './finding.ts';
@@ -39,7 +39,7 @@ function prefixOf([first = '', ...others]: readonly string[]): string {
 }
 
 async function scan(redis: Redis, prefix: string): Promise<string[]> {
-  const pattern = `${prefix.replaceAll(/[[\]*?\\^]/g, String.raw`\$&`)}*`;
+  const pattern = patternOf(prefix);
   const names: string[] = [];
   let cursor = '0';
   for (let page = 0; page < PAGES; page++) {

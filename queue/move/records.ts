@@ -1,6 +1,6 @@
 /** Moves the pause of a queue, and what pools keep beside it: what they have learned, their history, their last decisions. */
 import type { Redis } from 'ioredis';
-import type { QueueKeys } from '../keys.ts';
+import { patternOf, type QueueKeys } from '../keys.ts';
 import { isReply } from '../connection/reply-code.ts';
 import { script } from '../scripts/scripts.ts';
 import type { Route } from './batches.ts';
@@ -61,7 +61,7 @@ interface RecordPath extends Sides {
 async function poolsBeside({ source }: Sides, keys: QueueKeys): Promise<Set<string>> {
   const prefixes = [keys.memory(''), keys.timeline(''), keys.decisions('')];
   const base = keys.memory('').slice(0, -'memory:'.length);
-  const pattern = `${base.replaceAll(/[[\]*?\\^]/g, String.raw`\$&`)}*`;
+  const pattern = patternOf(base);
   const found = new Set<string>();
   try {
     for (let cursor = '0'; ;) {

@@ -3,7 +3,7 @@
  * The controller defines their format (controller/records/decisions.ts).
  */
 import type { Redis } from 'ioredis';
-import type { QueueKeys } from '../keys.ts';
+import { patternOf, type QueueKeys } from '../keys.ts';
 import { readTexts } from '../scripts/read.ts';
 import { script } from '../scripts/scripts.ts';
 
@@ -29,7 +29,7 @@ export async function putDecision(
 /** The pools, `namespace/name`, that have decisions beside a queue. Scans all keys: for interactive use only. */
 export async function recordedPools(redis: Redis, keys: QueueKeys): Promise<string[]> {
   const base = keys.decisions('');
-  const pattern = `${base.replaceAll(/[[\]*?\\^]/g, String.raw`\$&`)}*`;
+  const pattern = patternOf(base);
   const found = new Set<string>();
   let cursor = '0';
   do {
