@@ -29,8 +29,9 @@ interface Mark {
 export function DecisionLane({ decisions, from, to, now }: DecisionLaneProps) {
   const box = useRef<HTMLDivElement>(null);
   const [width, setWidth] = useState(0);
+  /** Marks merge and leave as time passes, so both name a decision by its time, not a mark by its place. */
   const [open, setOpen] = useState<number>();
-  const [current, setCurrent] = useState(0);
+  const [current, setCurrent] = useState<number>();
   useLayoutEffect(() => {
     const element = box.current;
     if (!element) return undefined;
@@ -39,17 +40,17 @@ export function DecisionLane({ decisions, from, to, now }: DecisionLaneProps) {
     return () => sized.disconnect();
   }, []);
   const marks = width > 0 && to > from ? marksOf(decisions, (at) => (width * (at - from)) / (to - from)) : [];
-  const reachable = Math.min(current, marks.length - 1);
+  // a decision that has left the timeline was the oldest
+  const reachable = Math.max(0, placeOf(marks, current));
   const go = (event: KeyboardEvent): void => {
     const step = { ArrowLeft: -1, ArrowRight: 1, Home: -marks.length, End: marks.length }[event.key];
     if (event.key === 'Escape') setOpen(undefined);
     if (step === undefined) return;
     event.preventDefault();
     const next = Math.max(0, Math.min(marks.length - 1, reachable + step));
-    setCurrent(next);
     box.current?.querySelectorAll('button')[next]?.focus();
   };
-  const told = open === undefined ? undefined : marks[open];
+  const told = marks[placeOf(marks, open)];
   return (
     <div
       ref={box}
@@ -60,7 +61,8 @@ export function DecisionLane({ decisions, from, to, now }: DecisionLaneProps) {
       {marks.length === 0 && <span class="empty">no decisions in this time</span>}
       {marks.map(({ x, of }, i) => (
         <button
-          key={of[0]?.at}
+          // the button that has the focus stays while its decision moves to another mark
+          key={i === reachable && current !== undefined ? current : of[0]?.at}
           type="button"
           class={`mark ${wayOf(summary(of))}`}
           style={{ left: `${LEFT + x}px` }}
@@ -68,11 +70,11 @@ export function DecisionLane({ decisions, from, to, now }: DecisionLaneProps) {
           aria-label={wordsOf(of, now)}
           onKeyDown={go}
           onFocus={() => {
-            setOpen(i);
-            setCurrent(i);
+            setOpen(of[0]?.at);
+            setCurrent(of[0]?.at);
           }}
           onBlur={() => setOpen(undefined)}
-          onMouseEnter={() => setOpen(i)}
+          onMouseEnter={() => setOpen(of[0]?.at)}
           onMouseLeave={() => setOpen(undefined)}
         >
           {of.length > 1 ? (
@@ -109,6 +111,11 @@ function marksOf(decisions: readonly DecisionView[], xOf: (at: number) => number
     else marks.push({ x, of: [decision] });
   }
   return marks;
+}
+
+/** The index of the mark with the decision of that time, or -1. */
+function placeOf(marks: readonly Mark[], at: number | undefined): number {
+  return marks.findIndex(({ of }) => of.some((decision) => decision.at === at));
 }
 
 /** The combined effect of several decisions. */

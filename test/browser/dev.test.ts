@@ -131,7 +131,7 @@ test('with the keyboard alone: search, a pool, the decisions on the timeline', a
   await tabTo(/^tiles$/);
   await page.keyboard.press('Enter');
   await page.locator('.mark').first().waitFor();
-  await tabTo(/^(\d+ decisions, .*)?\d\d:\d\d:\d\d: .*waiting/);
+  await tabTo(/^(\d+ decisions(, the last of them)?: )?\d\d:\d\d:\d\d: .*waiting/);
   expect(await page.locator('.bubble').textContent()).toMatch(/waiting/);
   const first = await focused();
   await page.keyboard.press('End');
@@ -141,6 +141,26 @@ test('with the keyboard alone: search, a pool, the decisions on the timeline', a
   await tabTo(/The same as a table/);
   await page.keyboard.press('Enter');
   await page.getByRole('columnheader', { name: 'Wait p95' }).waitFor();
+});
+
+test('the focus stays on a decision whose mark merges with others', async () => {
+  await using look = await openPage(browser, url, { width: 1440 });
+  const { page } = look;
+  await page.clock.install();
+  await page.goto(url + POOL);
+  await live(page);
+  const marks = page.locator('.mark');
+  await eventually(async () => expect(await marks.count()).toBeGreaterThan(1), { withinMs: 60_000 });
+  await page.locator('.mark[tabindex="0"]').focus();
+  await page.keyboard.press('End');
+  const focused = page.locator('.mark:focus');
+  const [decision = ''] = /\d\d:\d\d:\d\d: .*$/.exec((await focused.getAttribute('aria-label')) ?? '') ?? [];
+  expect(decision).not.toBe('');
+  await page.clock.fastForward(600_000);
+  await page.setViewportSize({ width: 375, height: 900 });
+  await eventually(async () => expect(await marks.count()).toBe(1));
+  expect(await focused.getAttribute('aria-label')).toContain(decision);
+  expect(await page.locator('.bubble').textContent()).toContain('waiting');
 });
 
 test.each(WIDTHS)('hours and days of the timeline, by keyboard and by address, at %i px', async (width) => {
