@@ -124,9 +124,12 @@ async function reapSuspect(
   graveMs: number | undefined,
 ): Promise<Outcome> {
   const { worker, why, message } = death;
-  const tasks = await within(ANSWER_TIMEOUT_MS, reap(redis, keys, worker, epoch, why, graveMs), 'reap');
-  if (tasks === undefined) return 'nothing to do';
-  log.warn({ pool, worker, tasks, reason: message }, 'a worker ended; its tasks are back in the queue');
-  onRecovered(pool, death, tasks);
-  return 'recovered';
+  const reaping = reap(redis, keys, worker, epoch, why, graveMs).then((tasks): Outcome => {
+    if (tasks === undefined) return 'nothing to do';
+    log.warn({ pool, worker, tasks, reason: message }, 'a worker ended; its tasks are back in the queue');
+    onRecovered(pool, death, tasks);
+    return 'recovered';
+  });
+  // reported also when the reply is late: by then the next check finds nothing to do
+  return await within(ANSWER_TIMEOUT_MS, reaping, 'reap');
 }

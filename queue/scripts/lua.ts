@@ -38,7 +38,7 @@ const PARTS = {
   rest: ['shared/lease-time', 'workers/rest'],
   claim: ['unique/unique', 'workers/claim'],
   overdue: [...LEASES, 'workers/overdue'],
-  reap: ['shared/tally', 'shared/pasts', ...LEASES, 'limits/slots', 'workers/reap'],
+  reap: [ONCE, 'shared/tally', 'shared/pasts', ...LEASES, 'limits/slots', 'workers/reap'],
   rejoin: ['shared/pasts', 'workers/rejoin'],
   drain: ['workers/drain'],
   'list-workers': ['workers/list-workers'],

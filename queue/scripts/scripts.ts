@@ -17,7 +17,7 @@ const arity = {
   turn: 23,
   adopt: 14,
   register: 5,
-  reap: 16,
+  reap: 17,
   renew: 3,
   overdue: 2,
   rejoin: 6,

@@ -1,6 +1,7 @@
 /** Ends epochs of workers and puts their tasks back (reap.lua, rejoin.lua, overdue.lua). */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
+import { openRequests, type Requests } from '../scripts/answers.ts';
 import { asList, asText } from '../scripts/decode-reply.ts';
 import { script } from '../scripts/scripts.ts';
 
@@ -14,7 +15,7 @@ const GRAVE_MS = 2 * BLOCK_MS;
  * Puts back the tasks of a worker and ends its epoch. `whose`: `expired`, `any`, or one epoch. `why`: only tasks of a worker
  * that is `lost` count a delivery; `displaced` means that the worker was removed by something else, `silent`
  * that its lease expired for an unknown reason. `graveMs`: how long a blocking move of it may still be pending in Redis. Returns
- * the number of tasks that went back to the queue, or `undefined` if the worker was not the one meant.
+ * the number of tasks that went back to the queue, also where a reply was lost, or `undefined` if the worker was not the one meant.
  */
 export async function reap(
   redis: Redis,
@@ -24,7 +25,9 @@ export async function reap(
   why: 'lost' | 'displaced' | 'silent' | 'leave',
   graveMs: number = why === 'leave' ? 0 : GRAVE_MS,
 ): Promise<number | undefined> {
-  const piece = (of: typeof whose): Promise<ReapReply> => reapPiece(redis, keys, worker, of, why, graveMs);
+  await using requests = openRequests(redis, keys);
+  const piece = (of: typeof whose): Promise<ReapReply> =>
+    reapPiece(redis, keys, worker, of, why, graveMs, requests);
   // the last worker also returns what it had put aside; both commands are sent together
   const [first] = await Promise.all([piece(whose), graveMs === 0 && rejoin(redis, keys)]);
   let [returned, rest] = first;
@@ -48,8 +51,9 @@ export async function reapPiece(
   whose: 'expired' | 'any' | number,
   why: 'lost' | 'displaced' | 'silent' | 'leave',
   graveMs: number,
+  requests: Requests,
 ): Promise<ReapReply> {
-  const reply = await script(redis, 'reap')(
+  const places = [
     keys.queue,
     keys.workers,
     keys.worker(worker),
@@ -66,10 +70,10 @@ export async function reapPiece(
     keys.apart,
     keys.clock,
     keys.limits,
-    worker,
-    whose,
-    why,
-    graveMs,
+  ];
+  const reply = await requests.send(
+    (answers, about) => script(redis, 'reap')(...places, answers, worker, whose, why, graveMs, about),
+    (answer) => (answer as ReapReply)[0] >= 0,
   );
   return reply as ReapReply;
 }

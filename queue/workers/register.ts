@@ -1,4 +1,5 @@
 /** Begins an epoch of a worker, and keeps its hash up to date (register.lua, note.lua). */
+import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../keys.ts';
 import { script } from '../scripts/scripts.ts';
@@ -20,6 +21,7 @@ export async function register(
     worker,
     leaseMs,
     Math.floor(1_000 * Math.random()),
+    randomUUID().slice(0, 13),
     ...Object.entries(about).flat(),
   );
   return Number(epoch) || undefined;

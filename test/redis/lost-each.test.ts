@@ -19,6 +19,8 @@ import { partitionKeys } from '../../queue/partitions.ts';
 import { openQueue, type Queue } from '../../queue/queue.ts';
 import { defineScripts } from '../../queue/scripts/scripts.ts';
 import { drainWorkers } from '../../queue/workers/drain.ts';
+import { reap, reapExpired } from '../../queue/workers/reap.ts';
+import { register } from '../../queue/workers/register.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcpproxy.ts';
 import { startHandWorker } from '../support/turns.ts';
@@ -55,6 +57,11 @@ const samplerOf = (client: Redis): Sampler => ({ redisOf: () => client }) as unk
 const begin = async ({ queue, result }: QueueKeys, partitions: number): Promise<void> => {
   await using client = openQueue({ redis: server.url, queue, result, partitions });
   await client.batch([{ id: 'p1' }, { id: 'p2' }, { id: 'p3' }], { id: 'b', then: { id: 'after' } });
+};
+/** A worker `w` holds so many tasks that it is emptied in several pieces. */
+const take = async (keys: QueueKeys): Promise<void> => {
+  await redis.lpush(keys.queue, ...Array.from({ length: 900 }, (_, i) => `t${i}`));
+  await (await startHandWorker(redis, keys, { id: 'w' })).turn({ want: 800 });
 };
 const many = Array.from({ length: 1_500 }, (_, i) => ({ id: `m${i}` }));
 const text = (at: number): { head: string; text: string } => ({
@@ -148,6 +155,24 @@ const requests: Record<string, Request> = {
       return await redis.xlen(keys.timeline('shop/tiles'));
     },
   },
+  'a registration of a worker': {
+    send: async ({ redis: client, keys }) => (await register(client, keys, 'w', 15_000, {})) !== undefined,
+  },
+  'the end of a worker that is lost': {
+    before: take,
+    send: (lossy) => reap(lossy.redis, lossy.keys, 'w', 'any', 'lost'),
+  },
+  'the goodbye of a worker': {
+    before: take,
+    send: (lossy) => reap(lossy.redis, lossy.keys, 'w', 'any', 'leave'),
+  },
+  'the ends of workers whose lease is over': {
+    before: async (keys) => {
+      await take(keys);
+      await redis.zadd(keys.workers, 1, 'w');
+    },
+    send: async ({ redis: client, keys }) => [...(await reapExpired(client, keys))],
+  },
   'orders to drain': {
     before: (keys) => startHandWorker(redis, keys, { id: 'w' }),
     send: async ({ redis: client, keys }) => {
@@ -173,7 +198,19 @@ async function held(lists: readonly QueueKeys[]): Promise<object> {
 }
 
 /** Fields that are times, or random; and `marks`, as a mark may be made twice. */
-const VARYING = new Set(['at', 'ms', 'created', 'adder', 'drain', 'epoch', 'till', 'started', 'marks']);
+const VARYING = new Set([
+  'at',
+  'ms',
+  'created',
+  'adder',
+  'drain',
+  'epoch',
+  'till',
+  'started',
+  'renewed',
+  'marks',
+  'request',
+]);
 async function valueOf(name: string): Promise<unknown> {
   switch (await redis.type(name)) {
     case 'list':

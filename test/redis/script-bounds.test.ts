@@ -8,6 +8,7 @@ import { deadHeader } from '../../queue/dead-letter-format.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
 import { script } from '../../queue/scripts/scripts.ts';
+import { openRequests } from '../../queue/scripts/answers.ts';
 import { reap, reapPiece, rejoin } from '../../queue/workers/reap.ts';
 import { sweep } from '../../queue/workers/sweep.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
@@ -25,7 +26,7 @@ const PIECE = 512;
 const names = (count: number): string[] => Array.from({ length: count }, (_, i) => `t${i}`);
 
 const piece = (keys: QueueKeys, worker: string, whose: number) =>
-  reapPiece(redis, keys, worker, whose, 'lost', 1_000);
+  reapPiece(redis, keys, worker, whose, 'lost', 1_000, openRequests(redis, keys));
 
 test('a turn takes 1,000 tasks at most, whatever is wanted, and the next one continues', async () => {
   const keys = freshKeys();

@@ -1,7 +1,7 @@
 -- Ends a worker's epoch and puts its tasks back at the front of the queue, in the order in which they were taken.
 --
 -- KEYS  1 queue  2 workers  3 worker  4 inflight  5 carried  6 wake  7 stats  8 history  9 load  10 progress
---       11 isolator  12 pasts  13 emptying  14 apart  15 clock  16 limits
+--       11 isolator  12 pasts  13 emptying  14 apart  15 clock  16 limits  17 answers (once.lua)
 -- ARGV  1 worker id
 --       2 condition: 'expired' (only if its lease has expired), 'any', or an epoch (only that one)
 --       3 reason: 'lost' (each task counts a delivery and is a suspect from now on, see turn/suspects.lua);
@@ -10,6 +10,7 @@
 --         counts as a loss: where no deaths are reported, this finds tasks that freeze or kill their worker);
 --         'leave' (it said goodbye)
 --       4 how long a blocking move of the worker may still be pending in Redis, ms; 0 if there is none
+--       5 number of the request (once.lua)
 -- Returns  {tasks put back, or -1 if the worker does not meet the condition; tasks that it still holds}
 -- A worker that held more than 512 tasks or a few MB is emptied in several calls, each of a few ms. The first one ends its
 -- epoch; the next ones, mostly of the same caller and with the epoch 0, continue.
@@ -130,7 +131,7 @@ if rest > 0 then
     'grave', grave, 'till', ms + grave)
   -- in case that nobody continues
   redis.call('ZADD', KEYS[2], now + grave, ARGV[1])
-  return {moved + #woken, rest}
+  return answer({moved + #woken, rest})
 end
 redis.call('DEL', KEYS[4], KEYS[5], KEYS[6])
 redis.pcall('HDEL', KEYS[9], ARGV[1])
@@ -144,4 +145,4 @@ else
 end
 -- the next worker starts a new clock
 if redis.call('ZCARD', KEYS[2]) == 0 then redis.call('DEL', KEYS[15]) end
-return {moved + #woken, 0}
+return answer({moved + #woken, 0})
