@@ -109,11 +109,14 @@ function choose(policy: Policy, memory: Begun, pool: PoolNow, need: Need): Choic
   const { current, now, bounds } = pool;
   if (need.replicas > current) return { wanted: need.replicas, cause: 'ScaleUp', why: '' };
   if (need.replicas === current) return { wanted: current, cause: 'Enough', why: '' };
+  // the others are needed: the bound alone takes them, and has been named
+  if (need.limited === 'max') return { wanted: need.replicas, cause: 'ScaleDown', why: '' };
   const { since, inherited } = memory;
   const isNew = now - since < (policy.windowMs ?? DEFAULT_WINDOW_MS);
   // a bound that the user lowered is no guess about the future: it applies immediately
   const needed = Math.max(need.replicas, highestNeed(need.needs), isNew ? Math.min(current, inherited) : 0);
-  const kept = Math.min(Math.max(needed, need.sizing?.keep ?? 0), bounds.maxReplicas);
+  const most = Math.max(needed, need.sizing?.keep ?? 0);
+  const kept = Math.min(most, bounds.maxReplicas);
   const patience = need.windowMs > 0 ? seconds(need.windowMs) : undefined;
   if (kept >= current) {
     const unsure = needed < current && need.sizing?.unsure === true;
@@ -130,6 +133,13 @@ function choose(policy: Policy, memory: Begun, pool: PoolNow, need: Need): Choic
       ...(unsure && { unsure }),
     };
   }
+  if (most > kept)
+    return {
+      wanted: kept,
+      cause: 'ScaleDown',
+      why: `; ${need.replicas} would do, and of the others ${describeBound('max', bounds)} allows no more`,
+      kept: most,
+    };
   return {
     wanted: kept,
     cause: 'ScaleDown',

@@ -5,6 +5,10 @@
 import type { Decision, Memory, Numbers, Policy, Sample } from './decision.ts';
 import type { Learned } from './target-wait/learned.ts';
 
+/** Of counts, and of times that are summed over a pool's slots and its years: a thousand slots are busy for 1e15 µs in twelve days. */
+const MOST_COUNTED = 1e15;
+const MOST_SUMMED = 1e24;
+
 /** A sample with an invalid number counts as unknown. */
 export function soundSample(sample: Sample): Sample {
   if (sample.kind === 'unknown') return sample;
@@ -20,13 +24,16 @@ export function soundSample(sample: Sample): Sample {
     solitary,
     ...apart,
     ...counters,
-    squaresS2: counters?.squaresS2 ?? 0,
     squaredTasks: counters?.squaredTasks ?? 0,
+    squaresS2: counters?.squaresS2 ?? 0,
   });
-  const wrong = counted.find(([, count]) => !(count >= 0 && count <= Number.MAX_SAFE_INTEGER));
+  const wrong = counted.find(([name, count]) => !(count >= 0 && count <= mostOf(name)));
   if (!wrong) return sample;
   return { kind: 'unknown', why: `its counts make no sense (${wrong[0]})`, redis };
 }
+
+const mostOf = (name: string): number =>
+  name === 'serviceUs' || name === 'squaresS2' ? MOST_SUMMED : MOST_COUNTED;
 
 /** The sample of last resort, when no decision can be made from the real one. */
 export const NONSENSE = { kind: 'unknown', why: 'no decision could be made from its counts' } as const;
@@ -95,10 +102,10 @@ function moments({ since = 0, knownAt = 0, needs, changes = [], learned }: Memor
   return { ...all, 'need or change': others.find((at) => !Number.isFinite(at)) ?? 0 };
 }
 
-/** The times that this decision is based on. */
+/** The times and costs that this decision is based on. */
 function usedFigures({ target }: Numbers): Record<string, number> {
-  const { serviceMs = 0, startMs = 0 } = target ?? {};
-  return { 'service time': serviceMs, 'start time': startMs };
+  const { serviceMs = 0, startMs = 0, longerCosts = 0 } = target ?? {};
+  return { 'service time': serviceMs, 'start time': startMs, 'cost of longer keeping': longerCosts };
 }
 
 /** The figures that go into the next decision, and from there into the one after it. */

@@ -85,13 +85,14 @@ function boundLines({ bounds, asked = 0, need }: Numbers): string[] {
   return [need > asked ? `${line}: the fewest allowed, ${asked} would do` : `${line}: neither decides`];
 }
 
-function windowLines(cause: string, { windowMs = 0, kept, need, unsure }: Numbers): string[] {
+function windowLines(cause: string, { windowMs = 0, kept, need, unsure, bounds }: Numbers): string[] {
   if (kept === undefined) return [];
   const why = unsure
     ? TOO_FEW_FINISHED
     : windowMs > 0
       ? `the last ${seconds(windowMs)} needed ${kept}`
       : `${kept} kept from experience`;
+  if (kept > bounds.maxReplicas) return [`${why}, and maxReplicas ${bounds.maxReplicas} allows no more`];
   return [cause === 'WithinWindow' ? `${why}: so the pool stays, though ${need} would do now` : why];
 }
 

@@ -6,14 +6,18 @@ import type { Memory } from '../decide/decision.ts';
 
 type Form = (value: unknown) => boolean;
 
-/** Limit of counts, sums and times; JSON parses 1e999 as Infinity, and writes that as null. */
+/** Limit of counts and times; JSON parses 1e999 as Infinity, and writes that as null. */
 const MOST = 1e15;
+/** Limit of sums of times over all slots and years, and of their squares. */
+const MOST_SUMMED = 1e30;
 /** Limit of lists: a week in quarters of an hour, and some. */
 const LONGEST = 1_024;
 
 const amount: Form = (value) => typeof value === 'number' && value >= 0 && value <= MOST;
 /** May be negative: before the start of a clock. */
 const moment: Form = (value) => typeof value === 'number' && Math.abs(value) <= MOST;
+const sum: Form = (value) => typeof value === 'number' && value >= 0 && value <= MOST_SUMMED;
+const count: Form = (value) => typeof value === 'number' && Math.abs(value) <= Number.MAX_SAFE_INTEGER;
 const replicas: Form = (value) => Number.isInteger(value) && amount(value) && (value as number) <= 2 ** 31;
 
 const maybe =
@@ -39,24 +43,24 @@ const starts = {
   starts: list(fields({ at: moment, replicas: amount })),
   ready: amount,
 };
-const replay = fields({ up: replicas, starts: starts.starts, served: moment, needs, cost: amount });
+const replay = fields({ up: replicas, starts: starts.starts, served: count, needs, cost: amount });
 const pattern = fields({ needs: list(maybe(amount)), saved: amount, idled: amount });
 
 const learned = fields({
   ...starts,
   at: moment,
   counters: fields({
-    taken: moment,
-    completed: moment,
-    failed: moment,
-    retried: moment,
-    serviceUs: moment,
-    squaresS2: maybe(moment),
-    squaredTasks: maybe(moment),
+    taken: count,
+    completed: count,
+    failed: count,
+    retried: count,
+    serviceUs: sum,
+    squaresS2: maybe(sum),
+    squaredTasks: maybe(count),
   }),
   lists: maybe((value) => typeof value === 'string' && value.length <= 64),
   inFlight: amount,
-  curve: list(fields({ at: moment, arrived: moment, taken: moment, done: moment, runMs: amount })),
+  curve: list(fields({ at: moment, arrived: count, taken: count, done: count, runMs: sum })),
   service: maybe(
     fields({
       mean: amount,

@@ -151,6 +151,25 @@ describe('nonsense', () => {
     }
   });
 
+  test('is no sum of the times of many slots: sixteen lists of a thousand have more µs than 2^53 in a week', () => {
+    const much = look(0, 16_000, 1e12) as Sample & { readonly kind: 'known' };
+    const serviceUs = 16_000 * 7 * 24 * 3_600 * 1e6;
+    const counters = { ...much.counters, serviceUs, squaresS2: 1e17, squaredTasks: 1e12 };
+    const decision = decide(policy, { ...much, counters } as Sample, 50, noMemory, T0);
+    expect(decision.cause).not.toBe('Unknown');
+  });
+
+  test('in the cost of a replay is in no reason', () => {
+    let { memory } = decide(policy, look(0, 0, 40), 0, noMemory, T0, 0);
+    ({ memory } = decide(policy, look(0, 0, 60), 0, memory, T0 + SECOND, 0));
+    const replay = { up: 0, starts: [], served: 60, needs: [], cost: 0 };
+    const replays = { long: { ...replay, cost: 1e9 }, short: replay, shorter: true };
+    const poisoned = { ...memory, learned: { ...memory.learned, replays } } as Memory;
+    const decision = decide(policy, look(0, 0, 60), 3, poisoned, T0 + 2 * SECOND, 3);
+    expect(decision.forgot?.message).toBe('cost of longer keeping Infinity');
+    expect(decision.reason).not.toContain('Infinity');
+  });
+
   test('in learned values is discarded, and reported', () => {
     let { memory } = decide(policy, look(9, 3, 40), 3, noMemory, T0, 3);
     ({ memory } = decide(policy, look(9, 3, 60), 3, memory, T0 + SECOND, 3));

@@ -110,6 +110,18 @@ describe('scale-in', () => {
     const then = decide({ ...policy, maxReplicas: 4 }, known(50), 10, first.memory, 1_000);
     expect(then).toMatchObject({ desired: 4, cause: 'ScaleDown' });
   });
+  test('a lowered maximum is the reason, where the others are needed still, or were in the window', () => {
+    const first = decide(policy, known(50), 0, seasoned, 0);
+    const lower = { ...policy, maxReplicas: 4 };
+    const needed = decide(lower, known(50), 10, first.memory, 1_000);
+    expect(needed.reason).toBe('10→4: 50 waiting, 0 in flight, 5 tasks a replica, maxReplicas 4');
+    expect(needed.numbers.kept).toBeUndefined();
+    const kept = decide(lower, known(5), 10, first.memory, 1_000);
+    expect(kept.reason).toBe(
+      '10→4: 5 waiting, 0 in flight, 5 tasks a replica; 1 would do, and of the others maxReplicas 4 allows no more',
+    );
+    expect(kept.numbers.kept).toBe(10);
+  });
   test('after a restart it holds for a window, because earlier needs are unknown', () => {
     let memory = noMemory;
     for (const [now, desired] of [

@@ -87,6 +87,15 @@ test('before any task has finished, the plain rule decides, and gives that as th
   expect(text).toMatch(/^Rules: plain, 5 tasks a replica: 3 ← the largest$/m);
 });
 
+test('a window that the maximum cuts short', () => {
+  const { memory } = decide(plain, known(40), 0, seasoned, 0);
+  const decision = decide({ ...plain, maxReplicas: 3 }, known(5), 8, memory, 1_000);
+  expect(explain({ ...decision, at: 0, confirmedAt: 0, from: 8, to: 3 })).toContainEqual([
+    'Window',
+    ['the last 60 s needed 8, and maxReplicas 3 allows no more'],
+  ]);
+});
+
 test.each<[string, Policy, Sample[], number, RegExp]>([
   ['the maximum', plain, [known(100)], 10, /^To change it: maxReplicas 20 would allow what is asked for$/m],
   [

@@ -110,5 +110,32 @@ function replaced(value: unknown, [name, ...rest]: readonly string[], by: unknow
     : { ...(value as object), [name]: replaced(part, rest, by) };
 }
 
+test('of a large pool after years it is restored, whatever its slots have added up to', () => {
+  let large = noMemory;
+  for (let second = 10; second >= 0; second--) {
+    const completed = 3e12 + 10_000 * (10 - second);
+    const times = { serviceUs: completed * 1e5, squaresS2: completed * 1e4, squaredTasks: completed };
+    const counters = { taken: completed, completed, failed: 0, retried: 0, ...times };
+    const sample = { kind: 'known', waiting: 40, inFlight: 200_000, due: 0, leaving: 0, counters } as const;
+    ({ memory: large } = decide(policy, sample, 50, large, NOW - 1_000 * second, 50));
+  }
+  const { learned } = large;
+  if (!learned) throw new Error('nothing was learned');
+  // each ms, 200,000 slots
+  const curve = learned.curve.map((point) => ({ ...point, runMs: point.runMs + 3e15 }));
+  const kept = packMemory({ ...large, learned: { ...learned, curve } }, queues) ?? '';
+  expect(unpackMemory(kept, queues, NOW)?.learned?.counters).toEqual(learned.counters);
+});
+
+test('is as small while thousands of replicas come up', () => {
+  const counters = { taken: 0, completed: 0, failed: 0, retried: 0, serviceUs: 0 };
+  const sample = { kind: 'known', waiting: 40_000, inFlight: 0, due: 0, leaving: 0, counters } as const;
+  const wide = { ...policy, maxReplicas: 20_000 };
+  const first = decide(wide, sample, 20_000, noMemory, NOW - 2_000, 0);
+  const then = decide(wide, sample, 20_000, first.memory, NOW - 1_000, 20_000);
+  expect(then.memory.learned?.start?.pods).toBe(1);
+  expect(packMemory(then.memory, queues)?.length).toBeLessThan(5_000);
+});
+
 test('there is nothing to keep before anything was learned', () =>
   expect(packMemory(noMemory, queues)).toBeUndefined());

@@ -75,7 +75,8 @@ export interface Starts {
 export function learnStarts(before: Starts | undefined, wanted: number, up: number, now: number): Starts {
   const ready = Math.min(up, wanted);
   const came = { starting: wanted - ready, up: Math.max(0, ready - (before?.ready ?? ready)), now };
-  return { ...settleStarts(before?.starts ?? [], before?.start, came), ready };
+  const { starts, start } = settleStarts(before?.starts ?? [], before?.start, came);
+  return { starts, start, ready };
 }
 
 /** Counts newly requested replicas as starting from now on. */
