@@ -17,6 +17,7 @@ import { addMove, addQueueCommands } from './queue-commands.ts';
 import { addTaskCommands } from './task-commands.ts';
 import { watchOutput } from './terminal/output.ts';
 import { createCommandLog, type OpenableLog } from './terminal/command-log.ts';
+import { progressOn } from './terminal/progress.ts';
 
 function build(log: OpenableLog): Command {
   const program = createProgram('millrace', version)
@@ -27,6 +28,7 @@ function build(log: OpenableLog): Command {
   const command = (name: string, description: string): Command =>
     strict(program.command(name)).description(description);
 
+  const showProgress = progressOn(process.stderr, process.env['TERM']);
   addDev(
     command(
       'dev',
@@ -40,13 +42,18 @@ function build(log: OpenableLog): Command {
     process.env,
     log,
   );
-  addTaskCommands(command, () => {
-    const { TRACEPARENT: traceparent, TRACESTATE: tracestate } = process.env;
-    return readTrace({ traceparent, tracestate });
-  });
+  addTaskCommands(
+    command,
+    () => {
+      const { TRACEPARENT: traceparent, TRACESTATE: tracestate } = process.env;
+      return readTrace({ traceparent, tracestate });
+    },
+    showProgress,
+  );
   addQueueCommands(command, log);
   addMove(
     command('move', 'move a queue to another Redis, into partitions or to another name, while it is used'),
+    showProgress,
   );
   addSimulate(command('simulate', "replay a trace against a pool's policy and other autoscalers"));
   addClusterCommands(command, log);

@@ -10,6 +10,7 @@ import type { MoveFlags } from './commands/move.ts';
 import type { RecordFlags } from './commands/record.ts';
 import type { CommandLog } from './terminal/command-log.ts';
 import { outputOption } from './terminal/output.ts';
+import type { ShowProgress } from './terminal/progress.ts';
 
 type Define = (name: string, description: string) => Command;
 
@@ -142,7 +143,7 @@ Examples:
 
 Clients and workers may go on in both places. An interrupted move is continued by the same command.`;
 
-export function addMove(command: Command): void {
+export function addMove(command: Command, showProgress: ShowProgress): void {
   addDestinationFlags(
     addAccessFlags(command, 'flag')
       .option('--to-partitions <n>', 'number of lists that the queue becomes', integer(1, MAX_PARTITIONS))
@@ -169,6 +170,6 @@ export function addMove(command: Command): void {
         return await abandonMove(flags);
       }
       const { move } = await import('./commands/move.ts');
-      await move(flags);
+      await move(flags, showProgress);
     });
 }

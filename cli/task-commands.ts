@@ -6,11 +6,16 @@ import type { Trace } from '../runtime/opentelemetry.ts';
 import { duration, instant, integer, strict, UsageError } from '../runtime/program.ts';
 import { addAccessFlags, type AccessFlags } from './access/access-flags.ts';
 import { outputOption, type Output } from './terminal/output.ts';
+import type { ShowProgress } from './terminal/progress.ts';
 
 type Define = (name: string, description: string) => Command;
 
 /** `trace`: returns the trace context of the shell. */
-export function addTaskCommands(command: Define, trace: () => Trace | undefined): void {
+export function addTaskCommands(
+  command: Define,
+  trace: () => Trace | undefined,
+  showProgress: ShowProgress,
+): void {
   addAccessFlags(
     command('enqueue', 'add tasks and print their ids, or with --wait their results').argument(
       '[task]',
@@ -41,7 +46,7 @@ export function addTaskCommands(command: Define, trace: () => Trace | undefined)
     .action(
       async (task: string | undefined, flags: AccessFlags & import('./commands/enqueue.ts').EnqueueFlags) => {
         const { enqueue } = await import('./commands/enqueue.ts');
-        await enqueue(task, flags, trace());
+        await enqueue(task, flags, trace(), showProgress);
       },
     );
 
@@ -72,11 +77,15 @@ export function addTaskCommands(command: Define, trace: () => Trace | undefined)
 
   addBatch(
     command('batch', 'split work into tasks that are followed by one: begin, list, show or cancel batches'),
+    showProgress,
   );
-  addDead(command('dead', 'list, show, requeue or drop dead letters: tasks that failed for good'));
+  addDead(
+    command('dead', 'list, show, requeue or drop dead letters: tasks that failed for good'),
+    showProgress,
+  );
 }
 
-function addBatch(batch: Command): void {
+function addBatch(batch: Command, showProgress: ShowProgress): void {
   batch.argument('[command]').usage('begin|list|show|results|cancel [options]');
   batch.action((unknown: string | undefined) => {
     throw new UsageError(
@@ -101,7 +110,7 @@ function addBatch(batch: Command): void {
     .option('--wait', 'wait for the result of the task that follows and print it, instead of the id')
     .action(async (flags: AccessFlags & import('./commands/batch.ts').BeginFlags) => {
       const { beginBatch } = await import('./commands/batch.ts');
-      await beginBatch(flags);
+      await beginBatch(flags, showProgress);
     });
   addAccessFlags(strict(batch.command('list')).description('list batches, open ones first'), 'argument')
     .option('--count <n>', 'maximum number of batches', integer(1, 10_000), 20)
@@ -139,7 +148,7 @@ function addBatch(batch: Command): void {
   });
 }
 
-function addDead(dead: Command): void {
+function addDead(dead: Command, showProgress: ShowProgress): void {
   const commands = 'list, show, requeue or drop';
   dead.argument('[command]').usage('list|show|requeue|drop [options]');
   dead.action((unknown: string | undefined) => {
@@ -179,6 +188,6 @@ function addDead(dead: Command): void {
       .option('--all', 'all dead letters of the queue')
       .action(async (ids: string[], flags: import('./commands/dead.ts').ChooseDeadFlags) => {
         const { moveDead } = await import('./commands/dead.ts');
-        await moveDead(how, ids, flags);
+        await moveDead(how, ids, flags, showProgress);
       });
 }

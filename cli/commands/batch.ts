@@ -6,7 +6,7 @@ import type { BatchOptions, BatchView, Queue } from '../../queue/queue.ts';
 import { withQueue, withQueues } from '../access/access.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import { print, type Output } from '../terminal/output.ts';
-import { showProgress } from '../terminal/progress.ts';
+import type { ShowProgress } from '../terminal/progress.ts';
 import { age, oneLine, table } from '../terminal/table.ts';
 import { lineBatches, openLines } from './line-batches.ts';
 import { writeResult } from './result.ts';
@@ -21,7 +21,7 @@ export interface BeginFlags {
 }
 
 /** Adds the lines as they are read. Prints the id of the batch, or with `wait` the result of the task that follows. */
-export async function beginBatch(flags: BeginFlags & AccessFlags): Promise<void> {
+export async function beginBatch(flags: BeginFlags & AccessFlags, showProgress: ShowProgress): Promise<void> {
   const { file, id, then, onFailure, wait } = flags;
   if (wait && then === undefined)
     throw new UsageError('--wait prints the result of the task that follows: name one with --then');

@@ -5,7 +5,7 @@ import { withQueues } from '../access/access.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import { visible } from '../../runtime/plain-text.ts';
 import { print, type Output } from '../terminal/output.ts';
-import { showProgress } from '../terminal/progress.ts';
+import type { ShowProgress } from '../terminal/progress.ts';
 import { age, oneLine, table } from '../terminal/table.ts';
 
 export interface ListDeadFlags extends AccessFlags {
@@ -73,6 +73,7 @@ export async function moveDead(
   how: 'requeue' | 'drop',
   ids: readonly string[],
   flags: ChooseDeadFlags,
+  showProgress: ShowProgress,
 ): Promise<void> {
   const which = selection(how, ids, flags);
   await withQueues(flags, async (queues) => {

@@ -8,7 +8,7 @@ import { UsageError } from '../../runtime/program.ts';
 import { plural } from '../../runtime/plural.ts';
 import { withQueue } from '../access/access.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
-import { showProgress } from '../terminal/progress.ts';
+import type { ShowProgress } from '../terminal/progress.ts';
 import { lineBatches, openLines } from './line-batches.ts';
 import { writeResult } from './result.ts';
 
@@ -40,6 +40,7 @@ export async function enqueue(
   task: string | undefined,
   flags: EnqueueFlags & AccessFlags,
   trace: Trace | undefined,
+  showProgress: ShowProgress,
 ): Promise<void> {
   checkUsage(task, flags);
   const fromStdin = flags.stdin === true || task === '-';

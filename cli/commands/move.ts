@@ -18,7 +18,7 @@ import type { AccessFlags } from '../access/access-flags.ts';
 import { destinationOf, type Destination } from '../access/destination.ts';
 import { checkOwnQueues } from '../access/own-queues.ts';
 import type { Place } from '../access/place.ts';
-import { showProgress, type Progress } from '../terminal/progress.ts';
+import type { Progress, ShowProgress } from '../terminal/progress.ts';
 import { planMove, type PlanFlags } from './move-plan.ts';
 
 export interface MoveFlags extends AccessFlags, PlanFlags {
@@ -37,7 +37,7 @@ export interface MoveFlags extends AccessFlags, PlanFlags {
 const QUIET_MS = 60_000;
 
 /** Prints what was moved. Fails in one line that says how to continue. */
-export async function move(flags: MoveFlags): Promise<void> {
+export async function move(flags: MoveFlags, showProgress: ShowProgress): Promise<void> {
   if (flags.quiet !== undefined && !flags.follow)
     throw new UsageError('--quiet is for --follow: add --follow, or omit --quiet');
   if (flags.destinationGone)
@@ -45,10 +45,10 @@ export async function move(flags: MoveFlags): Promise<void> {
   const destination = destinationOf(flags);
   await withPlace(flags, async (from) => {
     checkOwnQueues(from);
-    if (!destination.flags) return await moveBetween(from, from, destination, flags);
+    if (!destination.flags) return await moveBetween(from, from, destination, flags, showProgress);
     await withPlace(destination.flags, async (to) => {
       checkOwnQueues(to);
-      await moveBetween(from, to, destination, flags);
+      await moveBetween(from, to, destination, flags, showProgress);
     });
   });
 }
@@ -58,13 +58,14 @@ async function moveBetween(
   to: Place,
   destination: Destination,
   flags: MoveFlags,
+  showProgress: ShowProgress,
 ): Promise<void> {
   const plans = planMove(from, to, destination, flags);
   const stopping = new AbortController();
   const stop = (): void => stopping.abort();
   // the second one ends the process
   process.once('SIGINT', stop).once('SIGTERM', stop);
-  using shown = showMove(from, to);
+  using shown = showMove(from, to, showProgress);
   const began = performance.now();
   try {
     const report = await moveQueues({
@@ -128,7 +129,11 @@ function summary({ resumed, moved }: MoveReport, ms: number): string {
 const REPEAT_MS = 5_000;
 
 /** The bar, and lines on stderr about what it waits for. */
-function showMove(from: Place, to: Place): Disposable & { readonly listeners: Partial<MoveOptions> } {
+function showMove(
+  from: Place,
+  to: Place,
+  showProgress: ShowProgress,
+): Disposable & { readonly listeners: Partial<MoveOptions> } {
   let progress: Progress | undefined;
   const said = new Map<string, number>();
   const say = (about: string, text: string): void => {

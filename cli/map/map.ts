@@ -17,7 +17,7 @@ import { withQueue } from '../access/access.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import type { CommandLog } from '../terminal/command-log.ts';
 import { outputFailed } from '../terminal/output.ts';
-import { showProgress, type Progress } from '../terminal/progress.ts';
+import { progressOn, type Progress } from '../terminal/progress.ts';
 import { rawLineBatches } from '../commands/line-batches.ts';
 import { openJournal, type Journal } from './journal.ts';
 import { mapLines, type Done, type Line } from './lines.ts';
@@ -41,7 +41,7 @@ export async function map(flags: MapFlags, env: NodeJS.ProcessEnv, log: CommandL
   using signals = onSignals();
   await using journal = flags.resume === undefined ? undefined : await openJournal(flags.resume);
   await using input = await openInput(flags);
-  using progress = showProgress('lines', await input.count(), 'rate');
+  using progress = progressOn(process.stderr, env['TERM'])('lines', await input.count(), 'rate');
   const broken = new AbortController();
   const signal = AbortSignal.any([signals.stopping, broken.signal]);
   const run = { flags, input, journal, progress, signal };

@@ -1,7 +1,8 @@
-/** A progress bar on stderr for operations longer than a second; none unless stderr is a terminal. */
+/** A progress bar on stderr for operations longer than a second; none unless stderr is a terminal that can be drawn on. */
 import type { SingleBar } from 'cli-progress';
 import { formatDuration } from '../../runtime/duration.ts';
 import { timeout } from '../../runtime/timers.ts';
+import { undrawable } from './drawable.ts';
 
 export interface Progress extends Disposable {
   /** So many more are done. */
@@ -20,7 +21,19 @@ const SHOW_AFTER_MS = 1_000;
  * `total` in the unit of `add`; `undefined` if unknown: then it only counts. `rate`: also shows how many are done per second,
  * measured since the beginning.
  */
-export function showProgress(what: string, total: number | undefined, rate?: 'rate'): Progress {
+export type ShowProgress = (what: string, total: number | undefined, rate?: 'rate') => Progress;
+
+/** `term`: the kind of terminal, as `TERM` has it. */
+export function progressOn(output: NodeJS.WriteStream, term: string | undefined): ShowProgress {
+  const drawn = undrawable(output, term) === undefined;
+  return (what, total, rate) => showProgress(output, drawn, what, total, rate);
+}
+
+function showProgress(
+  output: NodeJS.WriteStream,
+  drawn: boolean,
+  ...[what, total, rate]: Parameters<ShowProgress>
+): Progress {
   const began = performance.now();
   let done = 0;
   let bar: SingleBar | undefined;
@@ -35,7 +48,7 @@ export function showProgress(what: string, total: number | undefined, rate?: 'ra
         : `${what} {bar} {percentage} %, ${rate ? '{left}' : '{eta_formatted}'} left`) +
       (rate ? ', {perSecond}/s' : '');
     bar = new library.SingleBar(
-      { format: form, clearOnComplete: true, hideCursor: true, stream: process.stderr, fps: 5 },
+      { format: form, clearOnComplete: true, hideCursor: true, stream: output, fps: 5 },
       library.Presets.shades_classic,
     );
     bar.start(total ?? 0, done, speed());
@@ -46,7 +59,7 @@ export function showProgress(what: string, total: number | undefined, rate?: 'ra
     const left = leftS === undefined ? '?' : formatDuration(1_000 * Math.max(0, leftS));
     return { perSecond: Math.round(1_000 * perMs), left };
   };
-  const timer = process.stderr.isTTY ? timeout(SHOW_AFTER_MS, () => void begin()) : undefined;
+  const timer = drawn ? timeout(SHOW_AFTER_MS, () => void begin()) : undefined;
   return {
     add(count) {
       done += count;
@@ -54,7 +67,7 @@ export function showProgress(what: string, total: number | undefined, rate?: 'ra
     },
     say(text) {
       // the bar is drawn again within a fifth of a second
-      process.stderr.write(`${bar ? CLEAR_LINE : ''}${text}\n`);
+      output.write(`${bar ? CLEAR_LINE : ''}${text}\n`);
     },
     [Symbol.dispose]() {
       over = true;

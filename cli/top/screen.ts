@@ -6,7 +6,7 @@
 import { emitKeypressEvents } from 'node:readline';
 import type { ReadStream, WriteStream } from 'node:tty';
 import { UsageError } from '../../runtime/program.ts';
-import { undrawable } from './drawable.ts';
+import { undrawable } from '../terminal/drawable.ts';
 import type { Key } from './model.ts';
 
 export interface Screen extends Disposable {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { undrawable } from '../../cli/top/drawable.ts';
+import { undrawable } from '../../cli/terminal/drawable.ts';
 
 test.each([
   ['a terminal', { isTTY: true }, 'xterm', undefined],
