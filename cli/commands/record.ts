@@ -11,6 +11,7 @@ import { sampleQueue } from '../../queue/pool/sample.ts';
 import { readTimeline } from '../../queue/pool/timeline.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { onSignals } from '../../runtime/lifecycle.ts';
+import { shellWord } from '../../runtime/shell-word.ts';
 import { createHistorian, type Historian, type HistoryTask } from '../../simulate/history.ts';
 import type { AccessFlags } from '../access/access-flags.ts';
 import { withRecords, type PoolRecords } from '../access/recorded-pool.ts';
@@ -48,7 +49,7 @@ export async function recordCommand(
     say(sheet.summary());
     const start = startMs === undefined ? '' : ` --start-time ${(startMs / 1_000).toFixed(1)}s`;
     if (flags.file !== undefined && sheet.tasks > 0)
-      say(`next: millrace simulate --trace ${flags.file}${start} --target 10s`);
+      say(`next: millrace simulate --trace ${shellWord(flags.file)}${start} --target 10s`);
   });
 }
 

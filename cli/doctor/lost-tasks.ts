@@ -6,6 +6,7 @@ import type { Redis } from 'ioredis';
 import { patternOf, type QueueKeys } from '../../queue/keys.ts';
 import type { RedisOf } from '../../queue/location.ts';
 import { plural } from '../../runtime/plural.ts';
+import { shellWord } from '../../runtime/shell-word.ts';
 import { warn, type Finding } from './finding.ts';
 
 /** The first million keys of a server are looked through, in steps of some ms. */
@@ -63,13 +64,11 @@ async function lostOf(redis: Redis, keys: QueueKeys, names: readonly string[]): 
   return [
     ...some
       .slice(0, SHOWN)
-      .map(({ id, key, tasks, by }) =>
+      .map((one) =>
         warn(
           `queue ${keys.queue}`,
-          `${plural(tasks, 'task is', 'tasks are')} in "${key}", and nobody looks there: no worker ${id} is registered`,
-          by === 'llen'
-            ? `put back what is there: redis-cli LMOVE '${key}' '${keys.queue}' RIGHT RIGHT`
-            : `redis-cli HVALS '${key}' shows them: push those that are still to be run, and UNLINK that key`,
+          `${plural(one.tasks, 'task is', 'tasks are')} in "${one.key}", and nobody looks there: no worker ${one.id} is registered`,
+          remedy(keys, one),
         ),
       ),
     ...(some.length > SHOWN
@@ -82,6 +81,14 @@ async function lostOf(redis: Redis, keys: QueueKeys, names: readonly string[]): 
         ]
       : []),
   ];
+}
+
+function remedy({ queue }: QueueKeys, { key, tasks, by }: Lost): string {
+  const word = shellWord(key);
+  if (by === 'hlen')
+    return `redis-cli HVALS ${word} shows them: push those that are still to be run, and UNLINK that key`;
+  const how = tasks === 1 ? 'put back what is there' : `put back what is there, by ${tasks} times this`;
+  return `${how}: redis-cli LMOVE ${word} ${shellWord(queue)} RIGHT RIGHT`;
 }
 
 interface Lost {
@@ -99,8 +106,11 @@ async function countLost(
   key: string,
   by: Lost['by'],
 ): Promise<Lost | undefined> {
-  // the tasks first: a worker registers before it takes any
-  const tasks = await redis[by](key).catch(() => 0);
+  const count = (): Promise<number> => redis[by](key).catch(() => 0);
+  // the tasks first, as a worker registers before it takes any; and again, as one that ends gives them back before it leaves
+  if ((await count()) === 0) return undefined;
   const [lease, known] = await Promise.all([redis.zscore(keys.workers, id), redis.exists(keys.worker(id))]);
-  return tasks > 0 && lease === null && known === 0 ? { id, key, tasks, by } : undefined;
+  if (lease !== null || known > 0) return undefined;
+  const tasks = await count();
+  return tasks > 0 ? { id, key, tasks, by } : undefined;
 }

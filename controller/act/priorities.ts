@@ -17,6 +17,7 @@ import {
 import type { QueueLink } from '../sample/sampler.ts';
 import { answered } from './answered.ts';
 import { pauseAdded } from './pause-added.ts';
+import { shellWord } from '../../runtime/shell-word.ts';
 
 /** A Redis that hangs must not hold up the reconcile, whose sample says so. */
 const ANSWER_TIMEOUT_MS = 5_000;
@@ -58,7 +59,7 @@ async function write(
   ]);
   if (limited === 1 && open.length > 0)
     throw new RangeError(
-      `"${keys.queue}" has limits, which would not hold for its tasks of other priorities: remove them (millrace limits --queue ${keys.queue} --remove), or spec.priorities`,
+      `"${keys.queue}" has limits, which would not hold for its tasks of other priorities: remove them (millrace limits --queue ${shellWord(keys.queue)} --remove), or spec.priorities`,
     );
   const closing = left.filter((level) => known.includes(level));
   const added = open.filter((level) => !known.includes(level));

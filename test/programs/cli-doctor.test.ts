@@ -1,7 +1,10 @@
 /** `millrace doctor` on real servers that lack something. */
+import { execFile } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
+import { checkLostTasks } from '../../cli/doctor/lost-tasks.ts';
 import { queueKeys } from '../../queue/keys.ts';
 import { eventually } from '../support/eventually.ts';
 import { millrace, type Ended } from '../support/millrace.ts';
@@ -72,6 +75,39 @@ test('tasks in keys of workers that are not registered are found, with what to d
   ]);
   await redis.lmove(keys.wake('w-gone'), keys.queue, 'RIGHT', 'RIGHT');
   expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['lost']);
+});
+
+test('what is to be typed is quoted, and lost tasks are counted', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = queueKeys("it's", 'r');
+  await redis.lpush(keys.wake('w-gone'), 'two', 'one');
+  const { stdout } = await doctor(server, '--queue', keys.queue, '-o', 'json');
+  const { todo = '' } =
+    (JSON.parse(stdout) as { note: string; todo?: string }[]).find(({ note }) =>
+      note.startsWith('2 tasks'),
+    ) ?? {};
+  const [, command = ''] = /^put back what is there, by 2 times this: (.*)$/.exec(todo) ?? [];
+  const typed = command.replace('redis-cli', `redis-cli -p ${server.port}`);
+  for (let n = 0; n < 2; n++) await promisify(execFile)('bash', ['-c', typed]);
+  expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['two', 'one']);
+});
+
+test('the tasks of a worker that gives them back and leaves meanwhile are not lost', async () => {
+  await using server = await startRedis();
+  const redis = server.client();
+  const keys = queueKeys('tiles', 'r');
+  await redis.zadd(keys.workers, 1, 'w-1');
+  await redis.lpush(keys.wake('w-1'), 'task');
+  const zscore = redis.zscore.bind(redis);
+  Object.assign(redis, {
+    zscore: async (key: string, member: string) => {
+      await redis.multi().lmove(keys.wake('w-1'), keys.queue, 'RIGHT', 'RIGHT').zrem(key, member).exec();
+      return await zscore(key, member);
+    },
+  });
+  expect(await checkLostTasks([keys], () => redis)).toEqual([]);
+  expect(await redis.llen(keys.queue)).toBe(1);
 });
 
 test('for a user with too few permissions, the missing ones are reported, and nothing is written', async () => {
