@@ -26,11 +26,12 @@ local function drop_dead(up_to)
     removed = removed + 1
     local header, raw = string.match(oldest, '^%d+ ([^\n]*)\n(.*)$')
     local read, about = pcall(cjson.decode, header or '')
-    local id = read and type(about) == 'table' and about.id or raw
+    local id = read and type(about) == 'table' and type(about.id) == 'string' and about.id or raw
     if id and redis.call('HGET', KEYS[3], id) == header then redis.call('HDEL', KEYS[3], id) end
     -- a part of a batch that waits for it has failed
     if read and type(about) == 'table' and about.batch then
-      batches_of(ARGV[2], KEYS[1], string.sub(KEYS[2], 1, -5)).give_up(about.batch, id)
+      -- where its keys have another type, the others are swept all the same
+      pcall(batches_of(ARGV[2], KEYS[1], string.sub(KEYS[2], 1, -5)).give_up, about.batch, id)
     end
   end
   return false

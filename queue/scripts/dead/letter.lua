@@ -10,11 +10,13 @@
 -- error unless a later one has replaced it.
 -- A part of a batch that waits for it (batch/batches.lua) is waited for on; one that is dropped has failed.
 local requeue = ARGV[1] == 'requeue'
-if requeue then redis.call('LLEN', KEYS[1]) end -- fails here, before any write, if the queue key has another type
-if redis.call('LREM', KEYS[2], ARGV[4] == 'newest' and 1 or -1, ARGV[2]) == 0 then return 0 end
 local header, raw = string.match(ARGV[2], '^%d+ ([^\n]*)\n(.*)$')
 local read, about = pcall(cjson.decode, header or '')
 local known = read and type(about) == 'table' and about or {}
+local batches = known.batch and batches_of(KEYS[1], nil, string.sub(KEYS[2], 1, -5))
+check_queue(requeue)
+check_letter(requeue, known, batches)
+if redis.call('LREM', KEYS[2], ARGV[4] == 'newest' and 1 or -1, ARGV[2]) == 0 then return 0 end
 if requeue then
   if known.expired then reprieve(raw) end
   if type(known.unique) == 'string' then uniques_of(string.sub(KEYS[2], 1, -5)).again(known.unique, ARGV[3]) end
@@ -24,7 +26,5 @@ if requeue then
 elseif redis.call('HGET', KEYS[3], ARGV[3]) == header then
   redis.call('HDEL', KEYS[3], ARGV[3])
 end
-if known.batch then
-  batches_of(KEYS[1], nil, string.sub(KEYS[2], 1, -5))[requeue and 'retry' or 'give_up'](known.batch, ARGV[3])
-end
+if batches then batches[requeue and 'retry' or 'give_up'](known.batch, ARGV[3]) end
 return answer(1)

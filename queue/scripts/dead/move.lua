@@ -9,7 +9,7 @@
 local MOST_BYTES = 32 * 1024 * 1024
 
 local requeue = ARGV[1] == 'requeue'
-if requeue then redis.call('LLEN', KEYS[1]) end -- fails here, before any write, if the queue key has another type
+check_queue(requeue)
 local wanted
 if #ARGV > 4 then
   wanted = {}
@@ -28,6 +28,8 @@ for _ = 1, tonumber(ARGV[2]) do
   local ours = read and type(about) == 'table'
   if ours and (not wanted or wanted[entry_digest(entry)]) then
     local id = type(about.id) == 'string' and about.id or raw
+    if about.batch then batches = batches or batches_of(KEYS[1], nil, string.sub(KEYS[2], 1, -5)) end
+    check_letter(requeue, about, batches)
     redis.call('LREM', KEYS[2], -1, entry)
     if requeue then
       if about.expired then reprieve(raw) end
@@ -38,10 +40,7 @@ for _ = 1, tonumber(ARGV[2]) do
     elseif redis.call('HGET', KEYS[3], id) == header then
       redis.call('HDEL', KEYS[3], id)
     end
-    if about.batch then
-      batches = batches or batches_of(KEYS[1], nil, string.sub(KEYS[2], 1, -5))
-      batches[requeue and 'retry' or 'give_up'](about.batch, id)
-    end
+    if about.batch then batches[requeue and 'retry' or 'give_up'](about.batch, id) end
     moved = moved + 1
   else
     stayed = stayed + 1
