@@ -1,19 +1,19 @@
 import { useState } from 'preact/hooks';
 import type { Series } from '../controller/dashboard/api.ts';
 import { clock, formatCount, formatMs } from './format.ts';
+import { rowsOf } from './ticks.ts';
 
 const ROWS = 15;
 
 /** The data of the charts as a table, for people who cannot see them. */
 export function AsTable({ series, times, now }: { series: Series; times: readonly number[]; now: number }) {
   const [open, setOpen] = useState(false);
-  const every = Math.max(1, Math.floor(times.length / ROWS));
   const { waiting, inFlight, replicas, ready, desired, waitP50, waitP95 } = series.columns;
   const number = (value: number | null | undefined): string =>
     typeof value === 'number' ? formatCount(value) : '–';
   const time = (value: number | null | undefined): string =>
     typeof value === 'number' ? formatMs(value) : '–';
-  const indexes = times.map((_, i) => i).filter((i) => (times.length - 1 - i) % every === 0);
+  const last = times.length - 1;
   return (
     <details class="as-table" onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>The same as a table</summary>
@@ -33,8 +33,8 @@ export function AsTable({ series, times, now }: { series: Series; times: readonl
               </tr>
             </thead>
             <tbody>
-              {indexes.toReversed().map((i) => (
-                <tr key={times[i]}>
+              {rowsOf(times, ROWS).map((i) => (
+                <tr key={i === last ? 'latest' : times[i]}>
                   <th scope="row">{clock(times[i] ?? 0, now)}</th>
                   {[waiting, inFlight, replicas, ready, desired].map((column, c) => (
                     <td key={c} class="num">

@@ -19,10 +19,35 @@ export interface BatchListProps {
 const FIRST = 5;
 
 /** Nothing for a pool that has none. */
-export function BatchList({ pool, batches, about, now }: BatchListProps) {
-  const token = useToken();
+export function BatchList(props: BatchListProps) {
   const [asked, setAsked] = useState<BatchRow>();
   const [said, setSaid] = useState('');
+  return (
+    <>
+      <List {...props} said={said} onAsk={setAsked} />
+      {asked && (
+        <Confirm
+          pool={props.pool}
+          batch={asked}
+          now={props.now}
+          onClose={() => setAsked(undefined)}
+          onDone={(count) => {
+            setAsked(undefined);
+            setSaid(count > 0 ? 'The batch is being cancelled' : 'The batch was over already');
+          }}
+        />
+      )}
+    </>
+  );
+}
+
+interface ListProps extends BatchListProps {
+  readonly said: string;
+  readonly onAsk: (batch: BatchRow) => void;
+}
+
+function List({ batches, about, now, said, onAsk }: ListProps) {
+  const token = useToken();
   const [more, setMore] = useState(false);
   const had = useRef(false);
   had.current ||= (batches?.list.length ?? 0) > 0;
@@ -54,7 +79,7 @@ export function BatchList({ pool, batches, about, now }: BatchListProps) {
             batch={batch}
             several={several}
             now={now}
-            onCancel={acting && !isOver(batch) ? () => setAsked(batch) : undefined}
+            onCancel={acting && !isOver(batch) ? () => onAsk(batch) : undefined}
           />
         ))}
       </ul>
@@ -69,16 +94,6 @@ export function BatchList({ pool, batches, about, now }: BatchListProps) {
           reach Redis.
         </p>
       )}
-      <Confirm
-        pool={pool}
-        batch={asked}
-        now={now}
-        onClose={() => setAsked(undefined)}
-        onDone={(count) => {
-          setAsked(undefined);
-          setSaid(count > 0 ? 'The batch is being cancelled' : 'The batch was over already');
-        }}
-      />
     </Section>
   );
 }
@@ -157,21 +172,19 @@ function Bar({ batch, name }: { batch: BatchRow; name: string }) {
 
 interface ConfirmProps {
   readonly pool: string;
-  readonly batch: BatchRow | undefined;
+  readonly batch: BatchRow;
   readonly now: number;
   readonly onClose: () => void;
   readonly onDone: (count: number) => void;
 }
 
 function Confirm({ pool, batch, now, onClose, onDone }: ConfirmProps) {
-  const { busy, error, run, forget } = useAction();
-  if (!batch) return null;
+  const { busy, error, run } = useAction();
   const { ref, left } = batch;
   const perform = async (): Promise<void> => onDone(await sendAction(pool, { do: 'cancel-batch', ref }));
 
   return (
     <Dialog
-      open
       title={
         batch.id === null ? `Cancel the batch of ${clock(batch.createdAt, now)}?` : `Cancel ${batch.id}?`
       }
@@ -180,10 +193,7 @@ function Confirm({ pool, batch, now, onClose, onDone }: ConfirmProps) {
       danger
       busy={busy}
       error={error}
-      onClose={() => {
-        forget();
-        onClose();
-      }}
+      onClose={onClose}
       onConfirm={() => void run(perform)}
     >
       <p>

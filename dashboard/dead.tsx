@@ -19,14 +19,42 @@ const FIRST = 8;
 interface Asked {
   readonly how: 'requeue' | 'drop';
   readonly refs: readonly string[] | 'all';
+  /** When it was asked. */
   readonly count: number;
 }
 
-export function DeadLetterList({ pool, dead, about, now }: DeadLetterListProps) {
-  const token = useToken();
+export function DeadLetterList(props: DeadLetterListProps) {
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [asked, setAsked] = useState<Asked>();
   const [said, setSaid] = useState('');
+  return (
+    <>
+      <List {...props} said={said} chosen={chosen} onChoose={setChosen} onAsk={setAsked} />
+      {asked && (
+        <Confirm
+          pool={props.pool}
+          asked={asked}
+          onClose={() => setAsked(undefined)}
+          onDone={(how, done) => {
+            setAsked(undefined);
+            setChosen(new Set());
+            setSaid(`${plural(done, 'dead letter')} ${how === 'requeue' ? 'requeued' : 'dropped'}`);
+          }}
+        />
+      )}
+    </>
+  );
+}
+
+interface ListProps extends DeadLetterListProps {
+  readonly said: string;
+  readonly chosen: ReadonlySet<string>;
+  readonly onChoose: (refs: ReadonlySet<string>) => void;
+  readonly onAsk: (asked: Asked) => void;
+}
+
+function List({ dead, about, now, said, chosen, onChoose, onAsk }: ListProps) {
+  const token = useToken();
   const [more, setMore] = useState(false);
   if (!dead || dead.all === 0)
     return (
@@ -42,12 +70,17 @@ export function DeadLetterList({ pool, dead, about, now }: DeadLetterListProps) 
   const { all, list } = dead;
   const acting = about.actions !== 'none' && token !== undefined;
   const refs = list.filter(({ ref }) => chosen.has(ref)).map(({ ref }) => ref);
-  const ask = (how: Asked['how']): void =>
-    setAsked(refs.length > 0 ? { how, refs, count: refs.length } : { how, refs: 'all', count: all });
+  const ask = (how: Asked['how']): void => {
+    if (refs.length > 0) return onAsk({ how, refs, count: refs.length });
+    // those on the page, not those that arrive while one reads the question
+    onAsk({ how, refs: all > list.length ? 'all' : list.map(({ ref }) => ref), count: all });
+  };
+  // more of them may have come since one was chosen
+  const first = Math.max(FIRST, list.findLastIndex(({ ref }) => chosen.has(ref)) + 1);
   const toggle = (ref: string): void => {
     const next = new Set(chosen);
     if (!next.delete(ref)) next.add(ref);
-    setChosen(next);
+    onChoose(next);
   };
   return (
     <Section
@@ -70,7 +103,7 @@ export function DeadLetterList({ pool, dead, about, now }: DeadLetterListProps) 
         {said}
       </p>
       <ul class="letters">
-        {list.slice(0, more ? undefined : FIRST).map((letter) => (
+        {list.slice(0, more ? undefined : first).map((letter) => (
           <Letter
             key={`${letter.ref} ${letter.at}`}
             letter={letter}
@@ -80,9 +113,9 @@ export function DeadLetterList({ pool, dead, about, now }: DeadLetterListProps) 
           />
         ))}
       </ul>
-      {list.length > FIRST && (
+      {list.length > first && (
         <button type="button" class="button small more" onClick={() => setMore(!more)}>
-          {more ? 'Show fewer' : `Show ${list.length - FIRST} more`}
+          {more ? 'Show fewer' : `Show ${list.length - first} more`}
         </button>
       )}
       {!about.showTasks && (
@@ -91,16 +124,6 @@ export function DeadLetterList({ pool, dead, about, now }: DeadLetterListProps) 
           anyone who can reach Redis.
         </p>
       )}
-      <Confirm
-        pool={pool}
-        asked={asked}
-        onClose={() => setAsked(undefined)}
-        onDone={(how, done) => {
-          setAsked(undefined);
-          setChosen(new Set());
-          setSaid(`${plural(done, 'dead letter')} ${how === 'requeue' ? 'requeued' : 'dropped'}`);
-        }}
-      />
     </Section>
   );
 }
@@ -143,20 +166,18 @@ function Letter({ letter, now, chosen, onToggle }: LetterProps) {
 
 interface ConfirmProps {
   readonly pool: string;
-  readonly asked: Asked | undefined;
+  readonly asked: Asked;
   readonly onClose: () => void;
   readonly onDone: (how: Asked['how'], count: number) => void;
 }
 
 function Confirm({ pool, asked, onClose, onDone }: ConfirmProps) {
   const { busy, error, run } = useAction();
-  if (!asked) return null;
   const { how, refs } = asked;
   const perform = async (): Promise<void> => onDone(how, await sendAction(pool, { do: how, refs }));
-  const letters = plural(asked.count, 'dead letter');
+  const letters = `${refs === 'all' ? 'all ' : ''}${plural(asked.count, 'dead letter')}`;
   return (
     <Dialog
-      open
       title={how === 'requeue' ? `Requeue ${letters}?` : `Drop ${letters}?`}
       confirm={how === 'requeue' ? 'Requeue' : 'Drop'}
       danger={how === 'drop'}
@@ -169,6 +190,7 @@ function Confirm({ pool, asked, onClose, onDone }: ConfirmProps) {
         {how === 'requeue'
           ? 'They go to the back of the queue as new tasks, with all their attempts again.'
           : 'They and their errors are deleted. This cannot be undone.'}
+        {refs === 'all' && ' Those that are added until then are included.'}
       </p>
     </Dialog>
   );

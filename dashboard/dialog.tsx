@@ -1,9 +1,11 @@
-/** A modal question: the browser's own dialog traps the focus and restores it. */
+/**
+ * A modal question, open for as long as it is rendered: the browser's own dialog traps the focus, and gives it back when it is
+ * closed. What it asks must not depend on live data: it would change, or vanish, under the hands of the one who answers.
+ */
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 
 export interface DialogProps {
-  readonly open: boolean;
   readonly title: string;
   /** The label of the confirming button. */
   readonly confirm: string;
@@ -19,14 +21,15 @@ export interface DialogProps {
 }
 
 export function Dialog(props: DialogProps) {
-  const { open, title, confirm, dismiss = 'Cancel', danger, busy, error } = props;
+  const { title, confirm, dismiss = 'Cancel', danger, busy = false, error } = props;
   const { onClose, onConfirm, children } = props;
   const element = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
-    if (open) element.current?.showModal();
-    else element.current?.close();
-  }, [open]);
-  if (!open) return null;
+  useLayoutEffect(() => {
+    const dialog = element.current;
+    dialog?.showModal();
+    // a dialog that is only removed does not give the focus back
+    return () => dialog?.close();
+  }, []);
   return (
     <dialog
       ref={element}
@@ -39,7 +42,7 @@ export function Dialog(props: DialogProps) {
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          onConfirm();
+          if (!busy) onConfirm();
         }}
       >
         <h2 id="dialog-title">{title}</h2>
@@ -53,7 +56,8 @@ export function Dialog(props: DialogProps) {
           <button type="button" class="button" onClick={onClose}>
             {dismiss}
           </button>
-          <button type="submit" class={`button ${danger ? 'danger' : 'primary'}`} disabled={busy}>
+          {/* a disabled button would lose the focus */}
+          <button type="submit" class={`button ${danger ? 'danger' : 'primary'}`} aria-disabled={busy}>
             {confirm}
           </button>
         </div>

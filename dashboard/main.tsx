@@ -4,6 +4,10 @@
  */
 import { render } from 'preact';
 import { App } from './app.tsx';
+import { keepFocus } from './focus.ts';
 
 const root = document.getElementById('app');
-if (root) render(<App />, root);
+if (root) {
+  keepFocus(root);
+  render(<App />, root);
+}

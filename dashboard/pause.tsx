@@ -13,48 +13,66 @@ export interface PauseButtonProps {
   readonly known: boolean;
 }
 
+type PauseOrResume = 'pause' | 'resume';
+
 export function PauseButton({ pool, about, paused, known }: PauseButtonProps) {
   const token = useToken();
-  const [open, setOpen] = useState(false);
+  const [asked, setAsked] = useState<PauseOrResume>();
+  return (
+    <>
+      {about.actions !== 'none' && token !== undefined && known && (
+        <button type="button" class="button" onClick={() => setAsked(paused ? 'resume' : 'pause')}>
+          <Icon name={paused ? 'play' : 'pause'} />
+          {paused ? 'Resume' : 'Pause'}
+        </button>
+      )}
+      {asked !== undefined && <Confirm pool={pool} asked={asked} onClose={() => setAsked(undefined)} />}
+    </>
+  );
+}
+
+interface ConfirmProps {
+  readonly pool: string;
+  readonly asked: PauseOrResume;
+  readonly onClose: () => void;
+}
+
+function Confirm({ pool, asked, onClose }: ConfirmProps) {
   const { busy, error, run } = useAction();
   const reason = useRef<HTMLInputElement>(null);
-  if (about.actions === 'none' || token === undefined || !known) return null;
+  const word = asked === 'pause' ? 'Pause' : 'Resume';
 
   async function perform(): Promise<void> {
-    await sendAction(pool, paused ? { do: 'resume' } : { do: 'pause', reason: reason.current?.value ?? '' });
-    setOpen(false);
+    await sendAction(
+      pool,
+      asked === 'pause' ? { do: asked, reason: reason.current?.value ?? '' } : { do: asked },
+    );
+    onClose();
   }
 
   return (
-    <>
-      <button type="button" class="button" onClick={() => setOpen(true)}>
-        <Icon name={paused ? 'play' : 'pause'} />
-        {paused ? 'Resume' : 'Pause'}
-      </button>
-      <Dialog
-        open={open}
-        title={paused ? `Resume ${pool}` : `Pause ${pool}`}
-        confirm={paused ? 'Resume' : 'Pause'}
-        busy={busy}
-        error={error}
-        onClose={() => setOpen(false)}
-        onConfirm={() => void run(perform)}
-      >
-        {paused ? (
-          <p>Workers start tasks again within a second.</p>
-        ) : (
-          <>
-            <p>
-              Workers start no more tasks from its queues; running tasks finish, and clients can still push.
-              The pause lasts until someone resumes it.
-            </p>
-            <label class="field">
-              Reason, shown to everyone
-              <input ref={reason} type="text" maxLength={200} autocomplete="off" />
-            </label>
-          </>
-        )}
-      </Dialog>
-    </>
+    <Dialog
+      title={`${word} ${pool}`}
+      confirm={word}
+      busy={busy}
+      error={error}
+      onClose={onClose}
+      onConfirm={() => void run(perform)}
+    >
+      {asked === 'resume' ? (
+        <p>Workers start tasks again within a second.</p>
+      ) : (
+        <>
+          <p>
+            Workers start no more tasks from its queues; running tasks finish, and clients can still push. The
+            pause lasts until someone resumes it.
+          </p>
+          <label class="field">
+            Reason, shown to everyone
+            <input ref={reason} type="text" maxLength={200} autocomplete="off" />
+          </label>
+        </>
+      )}
+    </Dialog>
   );
 }

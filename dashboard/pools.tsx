@@ -1,5 +1,6 @@
 /** The list of pools: an overview of all of them, with search and filters. */
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import type { RefObject } from 'preact';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { Overview, PoolRow } from '../controller/dashboard/api.ts';
 import { useFeed } from './feed.ts';
 import { formatCount, plural } from './format.ts';
@@ -12,14 +13,23 @@ import { useNow } from './window.ts';
 
 takeTokenFromAddress();
 
-export function PoolsView() {
+/** How the list was left, for when one comes back to it. */
+export interface ListView {
+  readonly search: string;
+  readonly filter: Filter;
+  readonly order: Order;
+  /** From the top of the page, CSS pixels. */
+  readonly scrolled: number;
+}
+
+export function PoolsView({ kept }: { kept: RefObject<ListView> }) {
   const { whole, link, at, skew } = useFeed<Overview>('api/pools', '', applyOverview);
   const now = useNow(skew);
   const pools = whole?.pools;
   return (
     <Frame about={whole?.about} link={link} at={at}>
       {pools && pools.length > 0 ? (
-        <Pools pools={pools} now={now} />
+        <Pools pools={pools} now={now} kept={kept} />
       ) : pools ? (
         <NoPools host={whole.about.host} />
       ) : link.state === 'lost' ? (
@@ -72,10 +82,24 @@ const FILTER_WORDS: Record<Filter, string> = {
   paused: 'Paused',
 };
 
-function Pools({ pools, now }: { pools: readonly PoolRow[]; now: number }) {
-  const [search, setSearch] = useState('');
-  const [filter, setFilter] = useState<Filter>('all');
-  const [order, setOrder] = useState<Order>({ by: 'name', down: false });
+interface PoolsProps {
+  readonly pools: readonly PoolRow[];
+  readonly now: number;
+  readonly kept: RefObject<ListView>;
+}
+
+function Pools({ pools, now, kept }: PoolsProps) {
+  const [search, setSearch] = useState(kept.current.search);
+  const [filter, setFilter] = useState(kept.current.filter);
+  const [order, setOrder] = useState(kept.current.order);
+  const left = useRef<Omit<ListView, 'scrolled'>>(kept.current);
+  left.current = { search, filter, order };
+  useLayoutEffect(() => {
+    window.scrollTo(0, kept.current.scrolled);
+    return () => {
+      kept.current = { ...left.current, scrolled: window.scrollY };
+    };
+  }, []);
   const shown = useMemo(() => arrange(pools, search, filter, order), [pools, search, filter, order]);
   const found = counts(pools);
   return (

@@ -17,7 +17,10 @@ export function Section({
   return (
     <section class="card" aria-labelledby={id}>
       <header>
-        <h2 id={id}>{title}</h2>
+        {/* gets the focus of what disappears from the section */}
+        <h2 id={id} tabIndex={-1}>
+          {title}
+        </h2>
         {note !== undefined && <span class="note">{note}</span>}
         {tools}
       </header>

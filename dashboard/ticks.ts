@@ -1,4 +1,4 @@
-/** Positions and labels of the times below a chart. Pure, except for the time zone. */
+/** Positions and labels of the times below a chart, and the times of the table beside it. Pure, except for the time zone. */
 
 const SECOND = 1_000;
 const MINUTE = 60_000;
@@ -13,6 +13,21 @@ export function distances(spanMs: number): number[] {
     ...[1, 2, 5, 10, 30].map((n) => n * MINUTE),
     ...[1, 2, 3, 6, 12].map((n) => n * HOUR),
   ];
+}
+
+/**
+ * The indexes of the times that a table shows, the latest first: at most `most` besides the last. They are the first ones of each
+ * minute, say, so that they stay as time passes and nobody loses the row that they read.
+ */
+export function rowsOf(times: readonly number[], most: number): number[] {
+  const last = times.length - 1;
+  const span = (times[last] ?? 0) - (times[0] ?? 0);
+  const apart = distances(0).find((distance) => span / distance <= most) ?? DAY;
+  const periodOf = (i: number): number => Math.floor((times[i] ?? 0) / apart);
+  const indexes = times
+    .map((_, i) => i)
+    .filter((i) => i === last || (i > 0 && periodOf(i) !== periodOf(i - 1)));
+  return indexes.toReversed();
 }
 
 /** `17:18`, `17:18:15` where they are less than a minute apart, and the date instead of midnight or of a whole day. */

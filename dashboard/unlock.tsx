@@ -37,27 +37,28 @@ export function Unlock({ about }: { about: About | undefined }) {
         <span class="wide">Unlock</span>
         <span class="narrow sr">Unlock</span>
       </button>
-      <Dialog
-        open={open}
-        title="Unlock actions"
-        confirm="Unlock"
-        onClose={() => setOpen(false)}
-        onConfirm={() => {
-          const value = field.current?.value.trim() ?? '';
-          if (value === '') return field.current?.focus();
-          setToken(value);
-          setOpen(false);
-        }}
-      >
-        <p>
-          Pausing queues and moving dead letters requires the dashboard's token. It is kept in this tab only,
-          and checked with the first action.
-        </p>
-        <label class="field">
-          Token
-          <input ref={field} type="password" autocomplete="off" spellcheck={false} required />
-        </label>
-      </Dialog>
+      {open && (
+        <Dialog
+          title="Unlock actions"
+          confirm="Unlock"
+          onClose={() => setOpen(false)}
+          onConfirm={() => {
+            const value = field.current?.value.trim() ?? '';
+            if (value === '') return field.current?.focus();
+            setToken(value);
+            setOpen(false);
+          }}
+        >
+          <p>
+            Pausing queues and moving dead letters requires the dashboard's token. It is kept in this tab
+            only, and checked with the first action.
+          </p>
+          <label class="field">
+            Token
+            <input ref={field} type="password" autocomplete="off" spellcheck={false} required />
+          </label>
+        </Dialog>
+      )}
     </>
   );
 }

@@ -4,9 +4,8 @@ import { useState } from 'preact/hooks';
 export interface Action {
   readonly busy: boolean;
   readonly error: string | undefined;
-  /** Never rejects: an error is shown until the next run, or until it is forgotten. */
+  /** Never rejects: an error is shown until the next run. */
   readonly run: (work: () => Promise<void>) => Promise<void>;
-  readonly forget: () => void;
 }
 
 export function useAction(): Action {
@@ -26,6 +25,5 @@ export function useAction(): Action {
         setBusy(false);
       }
     },
-    forget: () => setError(undefined),
   };
 }

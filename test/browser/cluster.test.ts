@@ -201,6 +201,31 @@ test('a pool of another library: its workers, what they hold and how old that is
   await workers.getByText(/The workers are not known, because a task that was popped from a list/).waitFor();
 });
 
+test('the focus stays on a pool whose row moves, also in a browser that takes it away for that', async () => {
+  const namespace = await world.namespace();
+  const names = ['one', 'two', 'three'];
+  for (const name of names) {
+    await world.objects.create(POOLS, namespace, poolManifest(name, world.redis, { queue: `moves-${name}` }));
+    await redis.lpush(`moves-${name}`, 'a');
+  }
+  await using controller = await start(namespace);
+  await controller.leading(120_000);
+  await using look = await openPage(browser, `${urlOf(controller)}/dashboard/`, { width: 1440 });
+  const { page } = look;
+  // as in Safari
+  await page.addInitScript(() => Reflect.deleteProperty(Element.prototype, 'moveBefore'));
+  await page.reload();
+  await page.getByRole('button', { name: 'Waiting', exact: true }).click();
+  const firstIs = (name: string): Promise<void> =>
+    page.getByRole('row').nth(1).getByRole('link', { name }).waitFor();
+  await page.getByRole('link', { name: 'two' }).focus();
+  for (const [round, name] of ['three', 'two', 'one', 'two'].entries()) {
+    await redis.lpush(`moves-${name}`, ...Array.from({ length: 10 * (round + 1) }, () => 'a'));
+    await firstIs(name);
+    expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('two');
+  }
+});
+
 test("two controllers: the standby shows the leader's data, and takes over when that is gone", async () => {
   const namespace = await world.namespace();
   await world.objects.create(POOLS, namespace, poolManifest('shared', world.redis));

@@ -1,7 +1,7 @@
 /** Hours and days of a pool's timeline as the dashboard shows them. */
 import { describe, expect, test } from 'vitest';
 import { inSteps, stepsUntil, type Steps } from '../../controller/dashboard/read/buckets.ts';
-import { distances, timesAt } from '../../dashboard/ticks.ts';
+import { distances, rowsOf, timesAt } from '../../dashboard/ticks.ts';
 import { hrefOf, routeOf } from '../../dashboard/route.ts';
 import { parseEntry, type TimelineEntry } from '../../queue/pool/timeline.ts';
 
@@ -119,4 +119,30 @@ test('the range is in the address, and an unknown range is live', () => {
   expect(routeOf(hrefOf('media/tiles', '24h'))).toEqual({ ...place, range: '24h' });
   expect(routeOf(hrefOf('media/tiles'))).toEqual({ ...place, range: undefined });
   expect(routeOf('#/pools/media/tiles?range=1y')).toEqual({ ...place, range: undefined });
+});
+
+test('the rows of a table stay as time passes: each minute, and the latest', () => {
+  const at = (from: number): number[] =>
+    Array.from({ length: 450 }, (_, i) => Date.UTC(2026, 0, 1, 12) + from + i * 2_000);
+  const shown = (times: readonly number[]): (number | undefined)[] => rowsOf(times, 15).map((i) => times[i]);
+  const [latest, ...before] = shown(at(4_000));
+  expect(latest).toBe(at(4_000).at(-1));
+  expect(before.map((time) => (time ?? 0) % 60_000)).toEqual(before.map(() => 0));
+  expect(before).toHaveLength(15);
+  expect(shown(at(6_000)).slice(1)).toEqual(before);
+  expect(shown(at(64_000)).slice(2)).toEqual(before.slice(0, -1));
+});
+test.each([
+  ['6 h in minutes', 360, 60_000],
+  ['a day in steps of 3 min', 480, 180_000],
+  ['a week in steps of 20 min', 504, 1_200_000],
+  ['the first moments', 1, 2_000],
+])('a table of %s has some fifteen rows', (_, length, stepMs) => {
+  const rows = rowsOf(
+    Array.from({ length }, (__, i) => i * stepMs),
+    15,
+  );
+  expect(rows.length).toBeLessThanOrEqual(16);
+  expect(rows.length).toBeGreaterThanOrEqual(Math.min(length, 12));
+  expect(rows[0]).toBe(length - 1);
 });

@@ -1,0 +1,171 @@
+/** What a person is at, on a page whose data changes meanwhile: the focus, a half-typed text, a question, a choice, a search. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { openQueue, type Queue } from '../../queue/queue.ts';
+import { eventually } from '../support/eventually.ts';
+import { MILLRACE, start, type Program } from '../support/millrace.ts';
+import { startRedis, type RedisServer } from '../support/redis.ts';
+import { TASKS } from '../support/workers.ts';
+import { openPage, startBrowser } from './browser.ts';
+
+let browser: Browser;
+let redis: RedisServer;
+let program: Program;
+let queue: Queue;
+let folder: string;
+/** With the token. */
+let full: string;
+/** The dead letters of a test; another's may be on the page for a moment, as viewers share a read. */
+let bad: readonly [string, string];
+let round = 0;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'millrace-live-'));
+  [browser, redis] = await Promise.all([startBrowser(), startRedis()]);
+  const where = ['--max', '1', '--queue', 'tiles', '--redis', redis.url, '--dashboard', '0'];
+  program = start(MILLRACE, ['dev', '--module', TASKS, ...where], { env: { TMPDIR: folder } });
+  [, full = ''] = await program.prints(/dashboard at (http:\S+)/, 90_000);
+  queue = openQueue({ redis: redis.address, queue: 'tiles' });
+});
+afterAll(async () => {
+  await queue?.[Symbol.asyncDispose]();
+  await browser?.close();
+  await program?.[Symbol.asyncDispose]();
+  await redis?.[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** Tasks that are dead letters now. */
+async function fail(...ids: string[]): Promise<void> {
+  await queue.enqueueMany(ids.map((id) => ({ id, final: true })));
+  await eventually(
+    async () => expect((await queue.dead()).map(({ id }) => id)).toEqual(expect.arrayContaining(ids)),
+    {
+      withinMs: 90_000,
+    },
+  );
+}
+
+async function idsOfDead(): Promise<(string | undefined)[]> {
+  return (await queue.dead()).map(({ id }) => id);
+}
+
+async function openPool(page: Page): Promise<void> {
+  await page.getByRole('link', { name: 'tiles' }).click();
+  await page.locator('.link.live').waitFor();
+}
+
+const focused = (page: Page): Promise<string> =>
+  page.evaluate(() => {
+    const { activeElement } = document;
+    return activeElement?.getAttribute('aria-label') ?? activeElement?.textContent ?? '';
+  });
+
+beforeEach(async () => {
+  await queue.resume();
+  await queue.dead.drop('all');
+  round++;
+  bad = [`bad-${round}-a`, `bad-${round}-b`];
+  await fail(...bad);
+});
+
+test('a dialog that is closed, or has done its work, gives the focus back', async () => {
+  await using look = await openPage(browser, full, { width: 375 });
+  const { page } = look;
+  await openPool(page);
+  for (const name of ['Pause', 'Drop all']) {
+    await page.getByRole('button', { name }).focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('dialog').waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    expect(await focused(page)).toBe(name);
+  }
+  await page.getByRole('button', { name: 'Pause' }).focus();
+  await page.keyboard.press('Enter');
+  await page.keyboard.type('the disk is full');
+  await page.keyboard.press('Enter');
+  await page.getByText('the disk is full').waitFor();
+  await expect.poll(() => focused(page)).toBe('Resume');
+});
+
+test('a dialog asks what it asked, and keeps what was typed, while Redis is away and others act', async () => {
+  await using look = await openPage(browser, full, { width: 375 });
+  const { page } = look;
+  await openPool(page);
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await page.keyboard.type('the disk ');
+  redis.stop();
+  try {
+    await page.locator('.notice.bad').waitFor();
+    await page.getByText('Redis does not answer: the workers are unknown.').waitFor();
+    await page.keyboard.type('is full');
+  } finally {
+    redis.cont();
+  }
+  await page.locator('.notice.bad').waitFor({ state: 'detached' });
+  await queue.pause('somebody else');
+  await page.getByText('somebody else').waitFor();
+  await page.keyboard.press('Enter');
+  await page.getByText('the disk is full').waitFor();
+  expect((await queue.inspect()).pause?.reason).toBe('the disk is full');
+});
+
+test('to drop all drops those that were on the page when it was asked', async () => {
+  await using look = await openPage(browser, full, { width: 1440 });
+  const { page } = look;
+  await openPool(page);
+  await page.getByRole('checkbox', { name: bad[1] }).waitFor();
+  await page.getByRole('button', { name: 'Drop all' }).click();
+  await page.getByRole('heading', { name: 'Drop 2 dead letters?' }).waitFor();
+  await fail('late');
+  await page.getByText('late', { exact: true }).waitFor();
+  await page.getByRole('button', { name: 'Drop', exact: true }).click();
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
+  expect(await idsOfDead()).toEqual(['late']);
+});
+
+test('a chosen dead letter stays in sight, however many come after it', async () => {
+  await using look = await openPage(browser, full, { width: 1440 });
+  const { page } = look;
+  await openPool(page);
+  const first = page.getByRole('checkbox', { name: bad[0] });
+  await first.focus();
+  await page.keyboard.press('Space');
+  const more = Array.from({ length: 20 }, (_, i) => `more-${i}`);
+  await fail(...more);
+  await page.getByText('more-19', { exact: true }).waitFor();
+  await page.getByText('22 tasks', { exact: true }).waitFor();
+  expect(await first.isChecked()).toBe(true);
+  expect(await focused(page)).toContain(bad[0]);
+});
+
+test('what has the focus and goes leaves it to the title of its section', async () => {
+  await using look = await openPage(browser, full, { width: 1440 });
+  const { page } = look;
+  await openPool(page);
+  await page.getByRole('checkbox', { name: bad[1] }).focus();
+  await queue.dead.drop('all');
+  await page.getByText('No task has failed for good.').waitFor();
+  expect(await focused(page)).toBe('Dead letters');
+});
+
+test('another page has the focus, and the list is found as it was left', async () => {
+  await using look = await openPage(browser, full, { width: 1440 });
+  const { page } = look;
+  await page.getByRole('link', { name: 'tiles' }).waitFor();
+  await page.keyboard.press('/');
+  await page.keyboard.type('til');
+  await page.getByRole('link', { name: 'tiles' }).focus();
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: 'Decisions' }).waitFor();
+  expect(await page.evaluate(() => document.activeElement?.id)).toBe('content');
+  await page.keyboard.press('Tab');
+  expect(await focused(page)).toBe('Pause');
+  await page.goBack();
+  await page.getByRole('link', { name: 'tiles' }).waitFor();
+  expect(await page.getByLabel('Search by name, namespace or queue').inputValue()).toBe('til');
+});
