@@ -81,17 +81,12 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
   let stepping: Promise<void> | undefined;
   let again = false;
   let closed = false;
-  const cronsState: CronsState = new Map();
-  let cronsStatus: readonly CronStatus[] = [];
-  const limits = options.dryRun === true ? undefined : options.limits;
-  const priorities = options.dryRun === true ? [] : (options.priorities ?? []);
-  /** The connection on which they were written last: the server behind another one may have forgotten them. */
-  let writtenOn: ReturnType<typeof connectionOf>;
-
   const poll = options.pollMs === undefined ? {} : { pollMs: options.pollMs };
   const sampler = createSampler({ address: options.redis, log, ...poll, onSample: kick });
   sampler.add(ID, queues);
   const recorder = createRecorder({ clock: systemClock, log });
+  const crons = createCrons(options, sampler);
+  const keepSettings = createSettingsKeeper(options, sampler);
 
   function kick(): void {
     later?.clear();
@@ -107,44 +102,12 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
     kick();
   }
 
-  /** Resolves to when to look again, ms. */
-  async function pushCrons(sampled: Sampled, now: number): Promise<number | undefined> {
-    const partitioned = records !== undefined;
-    const keys = cronQueueOf(queues, partitioned);
-    const { crons = [], onCrons } = options;
-    if (!keys || crons.length === 0 || options.dryRun || sampled.kind === 'unknown') return undefined;
-    const { waiting, inFlight, delayed } = sampled.sample;
-    const empty = waiting + inFlight + delayed === 0;
-    const redis = sampler.redisOf(keys);
-    const ran = await runCrons({ crons, redis, keys, partitioned, now, empty, formerly: [] }, cronsState);
-    const { pushed, nextInMs } = ran;
-    cronsStatus = ran.status;
-    if (pushed.length > 0) onCrons?.(pushed);
-    return nextInMs;
-  }
-
-  /** As soon as Redis can be reached. */
-  async function keepLimits(sampled: Sampled): Promise<void> {
-    const [first] = queues;
-    if (sampled.kind === 'unknown' || !first || (!limits && priorities.length === 0)) return;
-    const on = connectionOf(sampler.redisOf(first));
-    if (on === writtenOn) return;
-    for (const keys of limits ? queues : []) {
-      const redis = sampler.redisOf(keys);
-      // those that somebody has set since stay
-      const isOurs = writtenOn === undefined || [undefined, DEV].includes(await limitsSetBy(redis, keys));
-      if (isOurs && limits) await setLimits(redis, keys, limits, DEV);
-    }
-    await keepPriorities({ link: { queues, sampler }, open: priorities });
-    writtenOn = on;
-  }
-
   /** Never rejects. */
   async function act(): Promise<void> {
     const sampled = sampler.latest(ID);
     const times = { now: systemClock.elapsed(), wall: systemClock.now() };
     try {
-      await keepLimits(sampled);
+      await keepSettings(sampled);
       const made = await step({
         policy,
         sampled,
@@ -160,10 +123,10 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
       });
       memory = made.decision.memory;
       ({ kept } = made);
-      const againMs = soonest(made.requeueInMs, await pushCrons(sampled, times.wall));
+      const againMs = soonest(made.requeueInMs, await crons.push(sampled, times.wall));
       if (againMs !== undefined && !closed) later = timeout(againMs, kick);
       sampler.setActive(ID, isActive(made, sampled), made.decision.startMs);
-      options.onStep(made, sampled, cronsStatus);
+      options.onStep(made, sampled, crons.status);
       const { observation, baseline } = observe({ ...times, sampled, step: made }, before);
       before = baseline;
       options.observed?.(observation);
@@ -194,5 +157,61 @@ export function startPoolLoop(options: PoolLoopOptions): PoolLoop {
       await sampler[Symbol.asyncDispose]();
       await stepping;
     },
+  };
+}
+
+interface Crons {
+  readonly status: readonly CronStatus[];
+  /** Pushes what is due. Resolves to when to look again, ms. */
+  push(sampled: Sampled, now: number): Promise<number | undefined>;
+}
+
+function createCrons(
+  { queues, records, crons = [], onCrons, dryRun }: PoolLoopOptions,
+  sampler: Sampler,
+): Crons {
+  const state: CronsState = new Map();
+  let status: readonly CronStatus[] = [];
+  const partitioned = records !== undefined;
+  const keys = cronQueueOf(queues, partitioned);
+  return {
+    get status() {
+      return status;
+    },
+    push: async (sampled, now) => {
+      if (!keys || crons.length === 0 || dryRun || sampled.kind === 'unknown') return undefined;
+      const { waiting, inFlight, delayed } = sampled.sample;
+      const empty = waiting + inFlight + delayed === 0;
+      const redis = sampler.redisOf(keys);
+      const ran = await runCrons({ crons, redis, keys, partitioned, now, empty, formerly: [] }, state);
+      ({ status } = ran);
+      if (ran.pushed.length > 0) onCrons?.(ran.pushed);
+      return ran.nextInMs;
+    },
+  };
+}
+
+/** Writes limits and priorities beside the queues as soon as Redis can be reached, on each connection once. */
+function createSettingsKeeper(
+  { queues, dryRun = false, ...options }: PoolLoopOptions,
+  sampler: Sampler,
+): (sampled: Sampled) => Promise<void> {
+  const limits = dryRun ? undefined : options.limits;
+  const priorities = dryRun ? [] : (options.priorities ?? []);
+  /** The connection on which they were written last: the server behind another one may have forgotten them. */
+  let writtenOn: ReturnType<typeof connectionOf>;
+  return async (sampled) => {
+    const [first] = queues;
+    if (sampled.kind === 'unknown' || !first || (!limits && priorities.length === 0)) return;
+    const on = connectionOf(sampler.redisOf(first));
+    if (on === writtenOn) return;
+    for (const keys of limits ? queues : []) {
+      const redis = sampler.redisOf(keys);
+      // those that somebody has set since stay
+      const isOurs = writtenOn === undefined || [undefined, DEV].includes(await limitsSetBy(redis, keys));
+      if (isOurs && limits) await setLimits(redis, keys, limits, DEV);
+    }
+    await keepPriorities({ link: { queues, sampler }, open: priorities });
+    writtenOn = on;
   };
 }
