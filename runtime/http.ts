@@ -12,6 +12,8 @@ import { derOf, followTls, readTls, type TlsFiles } from './tls-files.ts';
 
 export interface HttpServerOptions {
   readonly port: number;
+  /** The flag that sets the port, for the error where it is in use; `--http-port` by default. */
+  readonly flag?: string;
   readonly host?: string;
   readonly metrics: MetricsSource;
   /** Why the process should be restarted; `undefined` if it is healthy. */
@@ -45,6 +47,7 @@ const MOST_CONNECTIONS = 2_048;
 
 /** Listens until it is disposed. Rejects if the port is unavailable. */
 export async function serveHttp(options: HttpServerOptions): Promise<HttpServer> {
+  const { flag = '--http-port' } = options;
   const material = options.tls && (await readTls(options.tls));
   let certificate = material && derOf(material);
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
@@ -77,8 +80,7 @@ export async function serveHttp(options: HttpServerOptions): Promise<HttpServer>
   server.maxConnections = MOST_CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      const why =
-        error.code === 'EADDRINUSE' ? 'it is in use: choose another with --http-port' : error.message;
+      const why = error.code === 'EADDRINUSE' ? `it is in use: choose another with ${flag}` : error.message;
       reject(new Error(`cannot listen on port ${options.port}: ${why}`, { cause: error }));
     });
     server.listen(options.port, options.host, resolve);

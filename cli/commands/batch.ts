@@ -11,6 +11,9 @@ import { age, oneLine, table } from '../terminal/table.ts';
 import { lineBatches, openLines } from './line-batches.ts';
 import { writeResult } from './result.ts';
 
+const SPACE = 0x20;
+const BRACE = '{'.charCodeAt(0);
+
 export interface BeginFlags {
   readonly file?: string;
   readonly field?: string;
@@ -45,9 +48,17 @@ async function* partsOf(
   adding: { add(count: number): void },
 ): AsyncGenerator {
   for await (const lines of lineBatches(source)) {
-    for (const line of lines) yield field === undefined ? line : { [field]: textOf(line) };
+    for (const line of lines) yield field === undefined ? objectOf(line) : { [field]: textOf(line) };
     adding.add(lines.length);
   }
+}
+
+/** Throws `UsageError` for a line that does not begin as a JSON object does; what else is wrong with it, the library says. */
+function objectOf(line: Buffer): Buffer {
+  if (line.find((byte) => byte > SPACE) === BRACE) return line;
+  throw new UsageError(
+    `a part is a JSON object, and this line is none (${oneLine(line.toString(), 60)}): with --field file, lines of any text are parts {"file": "…"}`,
+  );
 }
 
 /** Throws `UsageError` for bytes that JSON cannot carry. */

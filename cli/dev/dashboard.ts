@@ -71,6 +71,7 @@ export async function startDevDashboard(options: DevDashboardOptions): Promise<D
   const serve = (wanted: number): ReturnType<typeof serveHttp> =>
     serveHttp({
       port: wanted,
+      flag: '--dashboard',
       host: '127.0.0.1',
       metrics: createMetrics([]),
       unhealthy: () => undefined,

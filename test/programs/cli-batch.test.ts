@@ -64,7 +64,8 @@ test('what waits for a dead letter is listed, and can be cancelled', async () =>
 });
 
 test.for([
-  [['begin'], 'plain text', /a part of batch ".*" is a JSON object, .*: got "plain text"/],
+  [['begin'], 'plain text', /is a JSON object, and this line is none \(plain text\): with --field file,/],
+  [['begin'], ' {not so', /a part of batch ".*" is a JSON object, .*: got " {not so"/],
   [['begin', '--then', '{bad'], '{}', /"then" of batch ".*" begins like a JSON object and does not parse/],
   [['begin', '--id', 'x'.repeat(201)], '{}', /the id of a batch is too long: 201 bytes/],
   [['begin'], '', /has no parts/],

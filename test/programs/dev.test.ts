@@ -292,6 +292,16 @@ export default (task) => 'did ' + task;
     expect((await program.ended).code).toBe(0);
   });
 
+  test('a port of the dashboard that is in use is one line with the flag for another', async () => {
+    await using server = await startRedis();
+    const used = String(server.port);
+    const ended = await millrace(['dev', '--module', TASKS, '--redis', server.url, '--dashboard', used]);
+    expect([ended.code, ended.stderr]).toEqual([
+      1,
+      `millrace: cannot listen on port ${used}: it is in use: choose another with --dashboard\n`,
+    ]);
+  });
+
   test.each([
     ['priorities', 'priorities: [high]', 'priorities'],
     ['limits', 'limits: { rate: 5/s }', 'limits'],
