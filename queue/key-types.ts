@@ -62,9 +62,13 @@ const OF_WORKER = {
   inflight: 'hash',
   carried: 'hash',
   wake: 'list',
+  progress: 'hash',
 } as const satisfies Partial<Record<KeyOfOne, RedisType>>;
 const NAMES = { list: 'a list', hash: 'a hash', zset: 'a sorted set', string: 'a string', set: 'a set' };
 type RedisType = keyof typeof NAMES;
+
+/** Of those whose keys are looked at, by its rank. */
+const LAST_WORKER = '999';
 
 /** A key, and its type in Millrace. */
 export type Typed = readonly [key: string, type: RedisType];
@@ -76,15 +80,15 @@ export interface WrongKey {
   readonly found: string;
 }
 
-export function typesOfQueue(keys: QueueKeys): Typed[] {
+function typesOfQueue(keys: QueueKeys): Typed[] {
   return pairs(TYPES).map(([name, type]) => [keys[name], type]);
 }
 
-export function typesOfBatch(keys: QueueKeys, id: string): Typed[] {
+function typesOfBatch(keys: QueueKeys, id: string): Typed[] {
   return pairs(OF_BATCH).map(([name, type]) => [keys[name](id), type]);
 }
 
-export function typesOfWorker(keys: QueueKeys, id: string): Typed[] {
+function typesOfWorker(keys: QueueKeys, id: string): Typed[] {
   return pairs(OF_WORKER).map(([name, type]) => [keys[name](id), type]);
 }
 
@@ -97,6 +101,16 @@ export async function findWrongKey(redis: Redis, keys: readonly Typed[]): Promis
   if (wrong === undefined) return undefined;
   const [key, wanted] = wrong;
   return { key, wanted: NAMES[wanted], found: NAMES[found[at] as RedisType] ?? `of the type ${found[at]}` };
+}
+
+/** Those of the queue, of its workers, and of the batch with this id. */
+export async function typesOfAll(redis: Redis, keys: QueueKeys, batch?: string): Promise<Typed[]> {
+  const workers = await redis.zrange(keys.workers, '0', LAST_WORKER).catch(() => []);
+  return [
+    ...typesOfQueue(keys),
+    ...(batch === undefined ? [] : typesOfBatch(keys, batch)),
+    ...workers.flatMap((id) => typesOfWorker(keys, id)),
+  ];
 }
 
 function pairs<Name extends string>(types: Readonly<Record<Name, RedisType>>): [Name, RedisType][] {

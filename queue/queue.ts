@@ -28,6 +28,7 @@ import { cancelInLevels, checkForLevel, createLevels, deadInLevels } from './par
 import { openPart, type Part } from './parts/part.ts';
 import { cancelIn, homeOf, inspectParts, progressIn, type Parts } from './parts/parts.ts';
 import { createRecentIds, type RecentIds } from './parts/recent-ids.ts';
+import { namingKey, NOT_LOST } from './wrong-key.ts';
 import type { Priority } from './priorities.ts';
 import { partitionedKeys, partitionKeys } from './partitions.ts';
 import { pauseQueue, resumeQueue } from './pause.ts';
@@ -185,11 +186,21 @@ export function openQueue(options: QueueOptions = {}): Queue {
     openPart(list, { ...access, level: { level, of: keys } }),
   );
   const results = openResultsOf(parts, recent);
+  const limited = openLimits(all);
   const close = async (): Promise<void> => {
     results[Symbol.dispose]();
     await Promise.all([levels, ...all].map((part) => part[Symbol.asyncDispose]()));
     if (links) await links[Symbol.asyncDispose]();
     if (shared) await closeRedis(shared);
+  };
+  /** An error of Redis that a key has another type names the key. `harm`: of what may be done in part. */
+  const named = async <T>(run: () => Promise<T>, harm?: string): Promise<T> => {
+    try {
+      return await run();
+    } catch (error) {
+      const there = await levels.all().catch(() => parts);
+      throw await namingKey(error, there.all, harm === undefined ? {} : { harm });
+    }
   };
   const pushOne = async (task: unknown, when: EnqueueOptions | undefined): Promise<Pushed<TaskId>> => {
     const encode = await createEncoder(when, () => timeOf(parts));
@@ -204,12 +215,12 @@ export function openQueue(options: QueueOptions = {}): Queue {
     partitions: lists,
     enqueue: ((task, when) =>
       traced(keys.queue, async (stamp) => {
-        const { id, duplicate } = await pushOne(stamp(task), when);
+        const { id, duplicate } = await named(() => pushOne(stamp(task), when));
         return { tasks: duplicate ? 0 : 1, value: id };
       })) as Queue['enqueue'],
     enqueueUnique: ((task, when) =>
       traced(keys.queue, async (stamp) => {
-        const value = await pushOne(stamp(task), when);
+        const value = await named(() => pushOne(stamp(task), when));
         return { tasks: value.duplicate ? 0 : 1, value };
       })) as Queue['enqueueUnique'],
     enqueueMany: ((tasks, when) =>
@@ -221,31 +232,40 @@ export function openQueue(options: QueueOptions = {}): Queue {
         const encode = await createEncoder(when, () => timeOf(parts));
         const priority = priorityOf(when);
         const encoded = (task: unknown): EncodedTask => onlyIn(parts, encode(stamp(task)), priority);
-        const ids = await enqueueMany(levels.pushedTo(priority), tasks, dueIn(when), encoded);
+        const pushing = (): Promise<TaskId[]> =>
+          enqueueMany(levels.pushedTo(priority), tasks, dueIn(when), encoded);
+        const ids = await named(pushing, 'tasks before these may have been pushed');
         if (all.length > 1) for (const id of ids) recent.add(id);
         return { tasks: ids.length, value: ids };
       })) as Queue['enqueueMany'],
     result: results.wait as Queue['result'],
-    cancel: async (id) => {
-      const there = await levels.all();
-      return there.all.length > all.length
-        ? await cancelInLevels(there, id)
-        : await cancelIn(parts, id, recent.has(id));
-    },
-    progress: async (id) => progressIn(await levels.all(), id),
-    inspect: async () => inspectParts(await levels.all()),
-    pause: async (reason = '') => {
-      const there = await levels.all();
-      await Promise.all(there.all.map((part) => pauseQueue(part.redis, part.keys, reason)));
-    },
-    resume: async () => {
-      const there = await levels.all();
-      const resumed = await Promise.all(there.all.map((part) => resumeQueue(part.redis, part.keys)));
-      return resumed.includes(true);
-    },
+    cancel: (id) =>
+      named(async () => {
+        const there = await levels.all();
+        return there.all.length > all.length
+          ? await cancelInLevels(there, id)
+          : await cancelIn(parts, id, recent.has(id));
+      }),
+    progress: (id) => named(async () => progressIn(await levels.all(), id)),
+    inspect: () => named(async () => inspectParts(await levels.all())),
+    pause: (reason = '') =>
+      named(async () => {
+        const there = await levels.all();
+        await Promise.all(there.all.map((part) => pauseQueue(part.redis, part.keys, reason)));
+      }),
+    resume: () =>
+      named(async () => {
+        const there = await levels.all();
+        const resumed = await Promise.all(there.all.map((part) => resumeQueue(part.redis, part.keys)));
+        return resumed.includes(true);
+      }),
     batch: openBatches(parts, keys),
-    limits: openLimits(all),
-    dead: deadInLevels(levels),
+    limits: {
+      set: (limits, how) => named(() => limited.set(limits, how), NOT_LOST),
+      show: () => named(() => limited.show()),
+      remove: (how) => named(() => limited.remove(how), NOT_LOST),
+    },
+    dead: deadInLevels(levels, named),
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -1,19 +1,9 @@
 /** Which key of a queue is of another type than Millrace has there, for an error that names it. */
-import type { Redis } from 'ioredis';
 import { closeRedis, openRedis, type RedisAddress } from '../../queue/connection/connection.ts';
-import {
-  findWrongKey,
-  typesOfBatch,
-  typesOfQueue,
-  typesOfWorker,
-  type Typed,
-} from '../../queue/key-types.ts';
+import { findWrongKey, typesOfAll } from '../../queue/key-types.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { locationOf } from '../../queue/location.ts';
 import { visible } from '../../runtime/plain-text.ts';
-
-/** Of those whose keys are looked at, by its rank. */
-const LAST_WORKER = '999';
 
 /**
  * Among the keys of these queues, of their workers, and of the batch with this id. `undefined` where none is found: the error is about a
@@ -28,7 +18,7 @@ export async function describeWrongType(
     const there = locationOf(address, queue);
     const redis = openRedis(there.address, { retryStrategy: () => null });
     try {
-      const wrong = await findWrongKey(redis, await keysOf(redis, there.keys, batch));
+      const wrong = await findWrongKey(redis, await typesOfAll(redis, there.keys, batch));
       if (wrong)
         return `the key "${visible(wrong.key)}" is ${wrong.found}, and Millrace has ${wrong.wanted} there: use another name, or remove that key`;
     } finally {
@@ -36,13 +26,4 @@ export async function describeWrongType(
     }
   }
   return undefined;
-}
-
-async function keysOf(redis: Redis, keys: QueueKeys, batch: string | undefined): Promise<Typed[]> {
-  const workers = await redis.zrange(keys.workers, '0', LAST_WORKER).catch(() => []);
-  return [
-    ...typesOfQueue(keys),
-    ...(batch === undefined ? [] : typesOfBatch(keys, batch)),
-    ...workers.flatMap((id) => typesOfWorker(keys, id)),
-  ];
 }

@@ -7,12 +7,13 @@ import datetime
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from fractions import Fraction
 from typing import Any, cast
 
@@ -30,6 +31,7 @@ from millrace import (
     ResultTimeout,
     TaskCancelled,
     TaskFailed,
+    WrongKeyType,
     nested,
 )
 from millrace._results import seconds_of
@@ -46,6 +48,47 @@ def test_pushes_what_a_plain_worker_takes(queue: Queue, name: str, plain: redis.
     assert taken[:5] == [b"text", b"\xff\x00", b'{"id":"a","n":1}', b'{"id":12,"n":1}', b'{ "id": 1.50 }']
     assert json.loads(taken[5] or b"") == {"id": own, "n": 2.5}
     assert plain.llen(name) == 0
+
+
+WRONG_KEYS: dict[str, tuple[str, str, str]] = {
+    "enqueue": ("{name}", "a list", "nothing was touched"),
+    "enqueue_later": ("millrace:{{{name}}}:delayed", "a sorted set", "nothing was touched"),
+    "enqueue_many": ("{name}", "a list", "tasks before these may have been pushed"),
+    "enqueue_high": ("millrace:{{{name}}}:priorities", "a hash", "nothing was touched"),
+    "cancel": ("millrace:{{{name}}}:cancelled", "a sorted set", "nothing was touched"),
+    "cancel_counted": ("millrace:{{{name}}}:stats", "a hash", "nothing was touched"),
+    "progress": ("millrace:{{{name}}}:load", "a hash", "nothing was touched"),
+    "result": ("{name}:result", "a hash", "nothing was touched"),
+}
+
+
+@pytest.mark.parametrize("ask", WRONG_KEYS)
+def test_names_a_key_of_another_type(queue: Queue, url: str, name: str, plain: redis.Redis, ask: str) -> None:
+    key, wanted, harm = WRONG_KEYS[ask]
+    key = key.format(name=name)
+    plain.set(key, "of something else")
+    asking: dict[str, Callable[[Any], Any]] = {
+        "enqueue": lambda queue: queue.enqueue("a"),
+        "enqueue_later": lambda queue: queue.enqueue("a", delay=1_000),
+        "enqueue_many": lambda queue: queue.enqueue_many(["a", "b"]),
+        "enqueue_high": lambda queue: queue.enqueue("a", priority="high"),
+        "cancel": lambda queue: queue.cancel("a"),
+        "cancel_counted": lambda queue: queue.cancel("a"),
+        "progress": lambda queue: queue.progress("a"),
+        "result": lambda queue: queue.result("a", timeout=5),
+    }
+    said = re.escape(f'the key "{key}" is not {wanted} (it is a string): {harm}; use another key')
+
+    async def ask_async() -> None:
+        async with AsyncQueue(url, queue=name, result=f"{name}:result") as other:
+            with pytest.raises(WrongKeyType, match=said):
+                await asking[ask](other)
+
+    with pytest.raises(WrongKeyType, match=said):
+        asking[ask](queue)
+    asyncio.run(ask_async())
+    assert plain.get(key) == b"of something else"
+    assert not plain.exists(f"millrace:{{{name}}}:cancelled") or ask == "cancel"
 
 
 def test_returns_results_as_asked(queue: Queue, name: str, plain: redis.Redis) -> None:
@@ -313,7 +356,7 @@ def test_asyncio_passes_errors_on_to_all_who_wait(url: str, name: str, plain: re
             plain.set(f"{name}:result", "no hash")
             waits = [asyncio.create_task(queue.result(id)) for id in "ab"]
             for error in await asyncio.gather(*waits, return_exceptions=True):
-                assert isinstance(error, redis.ResponseError)
+                assert isinstance(error, WrongKeyType)
             plain.delete(f"{name}:result")
             plain.hset(f"{name}:result", "a", "1")
             assert await queue.result("a") == 1

@@ -2,6 +2,7 @@
 import type { QueueKeys } from '../keys.ts';
 import type { Part } from '../parts/part.ts';
 import type { Parts } from '../parts/parts.ts';
+import { namingKey } from '../wrong-key.ts';
 import { traced } from '../tracing.ts';
 import { addBatch, type Batch, type BatchOptions, type Tasks } from './add.ts';
 import { redisOfParts } from './chunks.ts';
@@ -13,7 +14,6 @@ import {
   type BatchView,
   type PartResult,
 } from './record.ts';
-import { namingKey } from './wrong-key.ts';
 
 export interface Batches {
   /**
@@ -44,14 +44,19 @@ export function openBatches(parts: Parts, { queue, result }: Pick<QueueKeys, 'qu
   const queues = parts.all.map(({ own }) => own);
   const add = async (tasks: Tasks, options: BatchOptions = {}): Promise<Batch> =>
     await traced(queue, async (stamp) => {
-      const value = await addBatch({ parts, resultName: result, stamp }, tasks, options);
+      const adding = addBatch({ parts, resultName: result, stamp }, tasks, options);
+      const value = await adding.catch(async (error: unknown) => {
+        const { id: batch } = options;
+        const harm = 'what had been added of the batch was cancelled';
+        throw await namingKey(error, parts.all, { ...(batch !== undefined && { batch }), harm });
+      });
       return { tasks: value.size, value };
     });
   const named = async <T>(id: string, run: () => Promise<T>): Promise<T> => {
     try {
       return await run();
     } catch (error) {
-      throw await namingKey(error, parts.all, id);
+      throw await namingKey(error, parts.all, { batch: id });
     }
   };
   return Object.assign(add, {
@@ -71,7 +76,7 @@ export function openBatches(parts: Parts, { queue, result }: Pick<QueueKeys, 'qu
         const whole = await findBatch(parts, id);
         if (whole) yield* readBatchResults(parts, whole, id);
       } catch (error) {
-        throw await namingKey(error, parts.all, id);
+        throw await namingKey(error, parts.all, { batch: id });
       }
     },
   });

@@ -11,6 +11,7 @@ import type { DeadLetters, DeadSelection, OnMoved } from '../dead-letters.ts';
 import { shortId, taskHead, type EncodedTask, type TaskId } from '../task.ts';
 import type { Part } from './part.ts';
 import { deadInParts, type Parts } from './parts.ts';
+import { NOT_LOST, type Named } from '../wrong-key.ts';
 
 export interface LevelParts extends AsyncDisposable {
   /** Where tasks of a priority are pushed to. Throws `BadTaskOptions` for one that the queue cannot have. */
@@ -93,12 +94,13 @@ export async function cancelInLevels({ all }: Parts, id: TaskId): Promise<'marke
 }
 
 /** The dead letters of all priorities as one list. A requeued one keeps its priority, if that is served. */
-export function deadInLevels(levels: Pick<LevelParts, 'letters'>): DeadLetters {
+export function deadInLevels(levels: Pick<LevelParts, 'letters'>, named: Named): DeadLetters {
   const letters = async (): Promise<DeadLetters> => deadInParts(await levels.letters());
-  return Object.assign(async (count?: number) => await (await letters())(count), {
-    find: async (which: DeadSelection) => await (await letters()).find(which),
-    requeue: async (which: DeadSelection, onMoved?: OnMoved) =>
-      await (await letters()).requeue(which, onMoved),
-    drop: async (which: DeadSelection, onMoved?: OnMoved) => await (await letters()).drop(which, onMoved),
+  return Object.assign((count?: number) => named(async () => await (await letters())(count)), {
+    find: (which: DeadSelection) => named(async () => await (await letters()).find(which)),
+    requeue: (which: DeadSelection, onMoved?: OnMoved) =>
+      named(async () => await (await letters()).requeue(which, onMoved), NOT_LOST),
+    drop: (which: DeadSelection, onMoved?: OnMoved) =>
+      named(async () => await (await letters()).drop(which, onMoved), NOT_LOST),
   });
 }

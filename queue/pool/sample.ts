@@ -232,10 +232,10 @@ export class WrongKeyType extends Error {
   /** The problem and its remedy, which the message combines. */
   readonly note: string;
   readonly todo: string;
-  constructor(key: string, wanted: string, found: string) {
+  constructor(key: string, wanted: string, found: string, harm = 'nothing was touched') {
     const note = `the key ${visible(JSON.stringify(key))} is not ${wanted} (${found})`;
     const todo = 'use another key, or remove that one';
-    super(`${note}: nothing was touched; ${todo}`);
+    super(`${note}: ${harm}; ${todo}`);
     this.note = note;
     this.todo = todo;
   }

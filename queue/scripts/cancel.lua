@@ -5,6 +5,7 @@
 -- ARGV  1 id  2 retention of a mark that matches no task, ms  3 maximum number of marks  4 the request, as in once.lua
 -- Returns  1 if it was marked; 0 if it has finished, with a result or an error, and nothing was changed
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 or redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then return 0 end
+redis.call('HLEN', KEYS[4]) -- fails here, before any write, if the key has another type
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)

@@ -158,7 +158,7 @@ test('a queue of another type: nothing is moved', async () => {
   await using queue = openFresh();
   await bury(queue, [{ raw: 'a' }]);
   await redis.set(queue.keys.queue, 'not a list');
-  await expect(queue.dead.requeue('all')).rejects.toThrow('WRONGTYPE');
+  await expect(queue.dead.requeue('all')).rejects.toThrow('is not a list');
   expect(await rawsOf(queue)).toEqual(['a']);
 });
 

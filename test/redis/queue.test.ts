@@ -176,7 +176,7 @@ test.concurrent('a wrong key type, a name too few, an address that cannot be', a
   await using server = await startRedis();
   await server.client().set('task_queue', 'text');
   await using queue = openQueue({ redis: server.url });
-  await expect(queue.enqueue('a')).rejects.toThrow('WRONGTYPE');
+  await expect(queue.enqueue('a')).rejects.toThrow('the key "task_queue" is not a list');
   await expect(queue.inspect()).rejects.toThrow(/the key "task_queue" is not a list/);
   expect(() => openQueue({ redis: server.url, queue: '' })).toThrow(RangeError);
   expect(() => openQueue({ redis: 'http://localhost' })).toThrow(RangeError);

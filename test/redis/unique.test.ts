@@ -299,7 +299,9 @@ test('a delayed task that cannot be pushed takes no key', async () => {
   await using queue = openFresh();
   const { delayed, queue: name } = queue.keys;
   await redis.set(delayed, 'a text');
-  await expect(queue.enqueueUnique({ n: 1 }, { unique: 'k', delayMs: 1_000 })).rejects.toThrow('WRONGTYPE');
+  await expect(queue.enqueueUnique({ n: 1 }, { unique: 'k', delayMs: 1_000 })).rejects.toThrow(
+    'is not a sorted set',
+  );
   expect(await redis.keys(`millrace:{${name}}:unique:*`)).toEqual([]);
   await redis.del(delayed);
   expect(await queue.enqueueUnique({ n: 1 }, { unique: 'k' })).toMatchObject({ duplicate: false });

@@ -393,7 +393,7 @@ _FIELDS = (
 
 def show_batch(client: Client, id: str) -> Steps[BatchView | None]:
     """``None`` if there is no batch of that id, or it ended more than a week ago."""
-    return (yield from naming_key(client, id, _show_one(client, id)))
+    return (yield from naming_key(client, _show_one(client, id), id))
 
 
 def _show_one(client: Client, id: str) -> Steps[BatchView | None]:
@@ -516,7 +516,7 @@ def list_batches(client: Client, most: int) -> Steps[list[BatchView]]:
 
 def cancel_batch(client: Client, id: str) -> Steps[Cancelled]:
     """``unknown``: there is none of that id."""
-    return (yield from naming_key(client, id, _cancel_one(client, id)))
+    return (yield from naming_key(client, _cancel_one(client, id), id))
 
 
 def _cancel_one(client: Client, id: str) -> Steps[Cancelled]:
@@ -533,7 +533,7 @@ def _cancel_in(part: Part, id: str, why: str) -> Steps[Cancelled]:
 
 def page_of_results(client: Client, id: str, start: int, as_: As) -> Steps[list[Outcome]]:
     """The outcomes of some parts, in the order in which they were added; none after the last one."""
-    return (yield from naming_key(client, id, _page_of_results(client, id, start, as_)))
+    return (yield from naming_key(client, _page_of_results(client, id, start, as_), id))
 
 
 def _page_of_results(client: Client, id: str, start: int, as_: As) -> Steps[list[Outcome]]:

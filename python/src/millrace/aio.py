@@ -17,6 +17,7 @@ from ._encode import Encoded, check_id, check_many
 from ._keys import Priority, check_url
 from ._results import As, Outcome, Timeout, Waits, check_as, due, outcome, seconds_of
 from ._steps import BATCH_TASKS, Client, Commands, Ended, Script, Step, Steps, source
+from ._wrong_key import naming_key
 from .aio_batches import AsyncBatches, each
 from .errors import ResultTimeout
 from .queue import DEFAULT_URL, as_bytes, is_async
@@ -57,7 +58,8 @@ class AsyncQueue:
         """See `Queue.enqueue`."""
         only = self._client.pushed_to(priority)
         encoded = self._client.encode(task)
-        await self._run((only or self._client.home(encoded.id)).push([encoded], due(delay, at)))
+        pushing = (only or self._client.home(encoded.id)).push([encoded], due(delay, at))
+        await self._run(naming_key(self._client, pushing))
         self._client.pushed(encoded.id)
         return encoded.id
 
@@ -77,7 +79,13 @@ class AsyncQueue:
 
         async def push(tasks: list[Encoded]) -> None:
             for part, batch in self._client.batches(tasks, only):
-                await self._run(part.push(batch, delayed))
+                await self._run(
+                    naming_key(
+                        self._client,
+                        part.push(batch, delayed),
+                        harm="tasks before these may have been pushed",
+                    )
+                )
             for one in tasks:
                 ids.append(one.id)
                 self._client.pushed(one.id)
@@ -146,12 +154,12 @@ class AsyncQueue:
     async def progress(self, id: str | bytes) -> Any:
         """See `Queue.progress`."""
         check_id(id)
-        return await self._run(self._client.progress(id))
+        return await self._run(naming_key(self._client, self._client.progress(id)))
 
     async def cancel(self, id: str | bytes) -> bool:
         """See `Queue.cancel`."""
         check_id(id)
-        return await self._run(self._client.cancel(id))
+        return await self._run(naming_key(self._client, self._client.cancel(id)))
 
     async def close(self) -> None:
         """Ends all waits, and closes the connections, unless they are of a client that was passed in."""
@@ -201,7 +209,11 @@ class AsyncQueue:
         while self._waits:
             self._added.clear()
             try:
-                ended = await self._run(self._client.look_up(self._waits.next(), self._waits.everywhere()))
+                ended = await self._run(
+                    naming_key(
+                        self._client, self._client.look_up(self._waits.next(), self._waits.everywhere())
+                    )
+                )
             except Exception as error:
                 # each caller decides whether to wait on
                 for id in list(self._futures):

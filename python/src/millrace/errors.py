@@ -47,9 +47,9 @@ class NotJson(MillraceError, ValueError):
 class WrongKeyType(MillraceError):
     """Something else has written a key that Millrace needs."""
 
-    def __init__(self, key: str, wanted: str, found: str) -> None:
+    def __init__(self, key: str, wanted: str, found: str, harm: str = "nothing was touched") -> None:
         super().__init__(
-            f'the key "{key}" is not {wanted} (it is {found}): nothing was touched; use another key, or remove that one'
+            f'the key "{key}" is not {wanted} (it is {found}): {harm}; use another key, or remove that one'
         )
         self.key = key
 

@@ -20,6 +20,7 @@ from ._encode import check_id, check_many
 from ._keys import Priority, check_url
 from ._results import As, Outcome, Timeout, Waits, check_as, due, outcome, seconds_of
 from ._steps import Client, Commands, Script, Step, Steps, source
+from ._wrong_key import naming_key
 from .batches import Batches
 
 T = TypeVar("T")
@@ -64,7 +65,8 @@ class Queue:
         """
         only = self._client.pushed_to(priority)
         encoded = self._client.encode(task)
-        self._run((only or self._client.home(encoded.id)).push([encoded], due(delay, at)))
+        pushing = (only or self._client.home(encoded.id)).push([encoded], due(delay, at))
+        self._run(naming_key(self._client, pushing))
         self._client.pushed(encoded.id)
         return encoded.id
 
@@ -89,7 +91,11 @@ class Queue:
         delayed = due(delay, at)
         only = self._client.pushed_to(priority)
         for part, batch in self._client.batches(encoded(), only):
-            self._run(part.push(batch, delayed))
+            self._run(
+                naming_key(
+                    self._client, part.push(batch, delayed), harm="tasks before these may have been pushed"
+                )
+            )
             for one in batch:
                 self._client.pushed(one.id)
         return ids
@@ -121,7 +127,9 @@ class Queue:
         check_as(as_)
         waits = Waits(ids, seconds_of(timeout))
         while waits:
-            ended = self._run(self._client.look_up(waits.next(), waits.everywhere()))
+            ended = self._run(
+                naming_key(self._client, self._client.look_up(waits.next(), waits.everywhere()))
+            )
             waits.found(ended)
             for id, one in ended.items():
                 yield outcome(id, one, as_)
@@ -131,7 +139,7 @@ class Queue:
     def progress(self, id: str | bytes) -> Any:
         """The last report of the task's function; ``None`` if it is not running, or has reported nothing."""
         check_id(id)
-        return self._run(self._client.progress(id))
+        return self._run(naming_key(self._client, self._client.progress(id)))
 
     def cancel(self, id: str | bytes) -> bool:
         """Cancels a task: one that waits is not run, one that runs is interrupted. Returns ``False`` if it has ended already.
@@ -139,7 +147,7 @@ class Queue:
         ``True`` does not mean that there is such a task: a mark that meets none expires after a week.
         """
         check_id(id)
-        return self._run(self._client.cancel(id))
+        return self._run(naming_key(self._client, self._client.cancel(id)))
 
     def close(self) -> None:
         """Closes the connections, unless they are of a client that was passed in."""
