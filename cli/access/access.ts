@@ -9,6 +9,7 @@ import type { Redis } from 'ioredis';
 import { troubleOfRedis } from '../../queue/connection/redis-errors.ts';
 import { isReply, replyCode } from '../../queue/connection/reply-code.ts';
 import {
+  addressName,
   closeRedis,
   describeRedisError,
   openRedis,
@@ -36,6 +37,8 @@ export interface Needs {
   readonly results?: boolean;
   /** The id of the batch that it is about. */
   readonly batch?: string | undefined;
+  /** It writes to the queues. */
+  readonly writes?: boolean;
 }
 
 const REACH_TIMEOUT_MS = 6_000;
@@ -53,7 +56,7 @@ export async function withPlace<T>(
 ): Promise<T> {
   await using stack = new AsyncDisposableStack();
   const place = flags.pool === undefined ? barePlace(flags) : await poolPlace(flags.pool, flags, stack);
-  await (place.address.cluster ? reachPrimaries(place, needs) : reach(place));
+  await (place.address.cluster ? reachPrimaries(place, needs) : reach(place, needs));
   try {
     return await use(place);
   } catch (error) {
@@ -84,13 +87,15 @@ export function keysThere({ address, queues: [first, ...rest] }: Place): Place['
 export async function withRedis<T>(
   flags: AccessFlags,
   use: (redis: Redis, place: Place, redisOf: RedisOf, servers: Servers) => Promise<T>,
+  needs: Needs = {},
 ): Promise<T> {
-  return await withPlace(flags, async (place) => {
+  const run = async (place: Place): Promise<T> => {
     await using servers = openServers(place);
     const { redis, redisOf } = servers;
     const queues = await listsThere(place, redisOf);
     return await use(redis, { ...place, queues }, redisOf, servers);
-  });
+  };
+  return await withPlace(flags, run, needs);
 }
 
 /** The keys of its queues on their server, with the lists of priorities. */
@@ -187,7 +192,10 @@ function barePlace(flags: AccessFlags): Place {
     ...checkedLists(flags, flags.partitions),
     pool: undefined,
     sentinels: address.sentinel && (() => viewsBySentinel(address)),
-    describe: (error) => describeRedisError(error, address),
+    describe: (error) =>
+      isReply(error) && troubleOfRedis(error, address) === 'credentials'
+        ? `Redis at ${addressName(address)} refuses the user name or password: check those in the URL, or --redis-username and --redis-password (MILLRACE_REDIS_PASSWORD)`
+        : describeRedisError(error, address),
   };
 }
 
@@ -207,7 +215,7 @@ async function poolPlace(name: string, flags: AccessFlags, stack: AsyncDisposabl
 }
 
 /** Clients reconnect for ever; on a command line, one attempt is enough to report the problem. */
-async function reach({ address, describe }: Place): Promise<void> {
+async function reach({ address, describe }: Place, { writes = false }: Needs): Promise<void> {
   let last: unknown;
   const redis = openRedis(address, { onError: (error) => (last = error), retryStrategy: () => null });
   try {
@@ -216,9 +224,19 @@ async function reach({ address, describe }: Place): Promise<void> {
       if (redis.status !== 'ready' || !isReply(error))
         throw new Error(describe(last ?? error), { cause: last ?? error });
     });
+    if (writes && (await within(REACH_TIMEOUT_MS, isReadOnly(redis), 'INFO')))
+      throw new Error(
+        `Redis at ${addressName(address)} is a read-only replica, and nothing was written: name its primary, or sentinels`,
+      );
   } finally {
     await closeRedis(redis);
   }
+}
+
+/** Clients wait for such a server to take over, as after a failover, for as long as it takes. A user may be denied INFO. */
+async function isReadOnly(redis: Redis): Promise<boolean> {
+  const info = await redis.info('replication').catch(() => '');
+  return /^role:slave\r?$/m.test(info) && /^slave_read_only:1\r?$/m.test(info);
 }
 
 /**

@@ -38,7 +38,7 @@ export async function beginBatch(flags: BeginFlags & AccessFlags, showProgress: 
       if (wait && batch.then !== undefined) writeResult(await queue.result(batch.then, { as: 'bytes' }));
       else process.stdout.write(`${batch.id}\n`);
     },
-    { batch: id },
+    { batch: id, writes: true },
   );
 }
 
@@ -126,6 +126,7 @@ async function withBatch(
   id: string,
   flags: AccessFlags,
   use: (queue: Queue, view: BatchView) => Promise<void>,
+  writes = false,
 ): Promise<void> {
   await withQueues(
     flags,
@@ -136,7 +137,7 @@ async function withBatch(
       }
       throw new Error(`no batch ${oneLine(id, 100)}: it never began, or ended more than a week ago`);
     },
-    { batch: id },
+    { batch: id, writes },
   );
 }
 
@@ -171,8 +172,13 @@ export async function printResults(id: string, flags: AccessFlags): Promise<void
 }
 
 export async function cancelBatch(id: string, flags: AccessFlags): Promise<void> {
-  await withBatch(id, flags, async (queue) => {
-    const done = await queue.batch.cancel(id);
-    process.stdout.write(`${oneLine(id, 100)}: ${done === 'over' ? 'over already' : done}\n`);
-  });
+  await withBatch(
+    id,
+    flags,
+    async (queue) => {
+      const done = await queue.batch.cancel(id);
+      process.stdout.write(`${oneLine(id, 100)}: ${done === 'over' ? 'over already' : done}\n`);
+    },
+    true,
+  );
 }

@@ -12,5 +12,5 @@ export async function cancel(ids: readonly string[], flags: AccessFlags): Promis
       process.stdout.write(`${oneLine(id, 100)}: ${found.includes('finished') ? 'finished' : 'marked'}\n`);
     }
   };
-  await withQueues(flags, mark, { results: true });
+  await withQueues(flags, mark, { results: true, writes: true });
 }

@@ -76,13 +76,17 @@ export async function moveDead(
   showProgress: ShowProgress,
 ): Promise<void> {
   const which = selection(how, ids, flags);
-  await withQueues(flags, async (queues) => {
-    let moved = 0;
-    using progress = showProgress(how === 'requeue' ? 'requeued' : 'dropped', await howMany(queues, which));
-    for (const queue of queues) moved += await queue.dead[how](which, (count) => progress.add(count));
-    if (moved === 0 && ids.length > 0) throw new Error('no dead letter matches: see millrace dead list');
-    process.stdout.write(`${moved} ${how === 'requeue' ? 'requeued' : 'dropped'}\n`);
-  });
+  await withQueues(
+    flags,
+    async (queues) => {
+      let moved = 0;
+      using progress = showProgress(how === 'requeue' ? 'requeued' : 'dropped', await howMany(queues, which));
+      for (const queue of queues) moved += await queue.dead[how](which, (count) => progress.add(count));
+      if (moved === 0 && ids.length > 0) throw new Error('no dead letter matches: see millrace dead list');
+      process.stdout.write(`${moved} ${how === 'requeue' ? 'requeued' : 'dropped'}\n`);
+    },
+    { writes: true },
+  );
 }
 
 /** The number of letters to move, which is known in advance only for all. */

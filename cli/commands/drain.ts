@@ -33,24 +33,28 @@ export async function drain(workers: readonly string[], flags: DrainFlags): Prom
     throw new UsageError(
       'drain needs ids of workers, --pool for all of a pool, or --all: see millrace workers',
     );
-  await withRedis(flags, async (_redis, place, redisOf) => {
-    checkOwnQueues(place);
-    const ids = await chosen(redisOf, place, workers);
-    if (flags.undo) {
-      await drainWorkers(redisOf, place.queues, new Map(ids.map((id) => [id, 'release'])));
-      process.stdout.write(
-        ids
-          .map(
-            (id) => `${id} takes tasks again
+  await withRedis(
+    flags,
+    async (_redis, place, redisOf) => {
+      checkOwnQueues(place);
+      const ids = await chosen(redisOf, place, workers);
+      if (flags.undo) {
+        await drainWorkers(redisOf, place.queues, new Map(ids.map((id) => [id, 'release'])));
+        process.stdout.write(
+          ids
+            .map(
+              (id) => `${id} takes tasks again
 `,
-          )
-          .join(''),
-      );
-      return;
-    }
-    await untilDrained(redisOf, place, ids, flags);
-    process.stderr.write(`${whatIsNext(place, ids, flags.for)}\n`);
-  });
+            )
+            .join(''),
+        );
+        return;
+      }
+      await untilDrained(redisOf, place, ids, flags);
+      process.stderr.write(`${whatIsNext(place, ids, flags.for)}\n`);
+    },
+    { writes: true },
+  );
 }
 
 async function chosen(

@@ -82,7 +82,7 @@ export async function enqueue(
       waiting.add(1);
     }
   };
-  await withQueue(flags, push, { results: true });
+  await withQueue(flags, push, { results: true, writes: true });
 }
 
 /** The process exits where the reader of its output closes it, as `head` does: until all tasks are pushed, that is a failure. */

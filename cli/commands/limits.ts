@@ -22,17 +22,21 @@ export async function limits(flags: LimitsFlags): Promise<void> {
   const { remove = false, force = false } = flags;
   const changes = hasChanges(flags);
   if (remove && changes) throw new UsageError('--remove removes all limits: give no others with it');
-  await withQueues(flags, async (queues) => {
-    for (const queue of queues) {
-      if (remove) await removeFrom(queue, force);
-      else if (changes) await change(queue, flags, force);
-    }
-    if (remove) return;
-    const views = await Promise.all(
-      queues.map(async (queue) => ({ queue: queue.keys.queue, ...(await queue.limits.show()) })),
-    );
-    await print(flags.output, views, () => views.map((view) => describe(view)).join('\n'));
-  });
+  await withQueues(
+    flags,
+    async (queues) => {
+      for (const queue of queues) {
+        if (remove) await removeFrom(queue, force);
+        else if (changes) await change(queue, flags, force);
+      }
+      if (remove) return;
+      const views = await Promise.all(
+        queues.map(async (queue) => ({ queue: queue.keys.queue, ...(await queue.limits.show()) })),
+      );
+      await print(flags.output, views, () => views.map((view) => describe(view)).join('\n'));
+    },
+    { writes: remove || changes },
+  );
 }
 
 async function removeFrom(queue: Queue, force: boolean): Promise<void> {

@@ -57,16 +57,20 @@ export async function map(flags: MapFlags, env: NodeJS.ProcessEnv, log: CommandL
       });
       await mapOver(createMapTasks(pool.queue, pool.remove), run);
     } else
-      await withQueue(flags, async (queue) => {
-        const tasks = createMapTasks(queue);
-        try {
-          await mapOver(tasks, run);
-        } catch (error) {
-          // nobody is there any more to take their results
-          if (!broken.signal.aborted) await tasks.cancel();
-          throw error;
-        }
-      });
+      await withQueue(
+        flags,
+        async (queue) => {
+          const tasks = createMapTasks(queue);
+          try {
+            await mapOver(tasks, run);
+          } catch (error) {
+            // nobody is there any more to take their results
+            if (!broken.signal.aborted) await tasks.cancel();
+            throw error;
+          }
+        },
+        { writes: true },
+      );
   } catch (error) {
     if (outputFailed()) return;
     if (!signals.stopping.aborted) throw error;

@@ -12,6 +12,7 @@ import { refuseConnection, resendLost } from './close.ts';
 import { isMoved, locateInCluster } from './cluster/locator.ts';
 import { connectorTo } from './connector.ts';
 import { currentAddress, renewCredentials } from './credentials.ts';
+import { watchReadyCheck } from './ready-check.ts';
 import { DatabaseRefused } from './redis-errors.ts';
 import { locateBySentinel } from './sentinel.ts';
 
@@ -89,8 +90,8 @@ export function redisOptions(address: RedisAddress): RedisOptions {
 }
 
 /**
- * Opens a client that reconnects until it is closed. Errors go to `onError` (once per failed attempt) instead of
- * ending the process; commands wait for the connection unless the caller bounds them with `within`. A connection with an
+ * Opens a client that reconnects until it is closed. Errors go to `onError` (once per failed attempt, or connection to a server that
+ * is still loading its data) instead of ending the process; commands wait for the connection unless the caller bounds them with `within`. A connection with an
  * outstanding reply that is silent for 10 s (`socketTimeout`; longer for commands that block longer) is replaced. If the server
  * refuses the address's database, it is not connected: pending commands are rejected with `DatabaseRefused`, as with a wrong
  * password. With `autoResendUnfulfilledCommands: false`, no command is ever sent twice. Each connection is opened with the current
@@ -106,6 +107,7 @@ export function openRedis(
     replyMapping: 'legacy',
   });
   resendLost(redis);
+  watchReadyCheck(redis, (error) => onError?.(error));
   renewCredentials(redis, address, redis.options.tls !== undefined);
   redis.on('error', (error: Error & { command?: { name: string; args: unknown[] } }) => {
     const { command } = error;

@@ -98,7 +98,7 @@ const NOT_ALLOWED =
 
 /** Error replies by their code; the reply itself is appended in brackets. */
 const ANSWERS: Record<string, readonly [RedisTrouble, string]> = {
-  LOADING: ['away', 'is still loading its data'],
+  LOADING: ['away', 'is still loading its data: it answers once that is done'],
   BUSY: ['other', 'is busy running a script: see SCRIPT KILL'],
   MISCONF: ['other', 'accepts no writes because its snapshots fail: check its log and its disk'],
   OOM: ['other', 'is out of memory for writes: raise maxmemory, or free some'],

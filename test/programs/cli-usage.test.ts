@@ -26,6 +26,58 @@ interface Logged {
   readonly cause?: unknown;
 }
 
+describe('a server that does not let a command do its work', () => {
+  test('a read-only replica: what writes ends with one line, what reads goes on', async () => {
+    await using primary = await startRedis();
+    await using replica = await startRedis({ args: ['--replicaof', '127.0.0.1', String(primary.port)] });
+    const run = (...args: string[]): ReturnType<typeof millrace> =>
+      millrace([...args, '--redis', replica.url], { input: 'line\n' });
+    const writing = [
+      ['enqueue', 'x'],
+      ['enqueue', '--stdin'],
+      ['map'],
+      ['cancel', 'x'],
+      ['pause'],
+      ['resume'],
+      ['drain', '--all'],
+      ['limits', '--rate', '5/s'],
+      ['limits', '--remove'],
+      ['dead', 'requeue', '--all'],
+      ['dead', 'drop', 'x'],
+      ['batch', 'begin'],
+      ['batch', 'cancel', 'x'],
+    ];
+    for (const args of writing) {
+      const ended = await run(...args);
+      expect(ended, args.join(' ')).toMatchObject({ code: 1, stdout: '' });
+      expect(ended.stderr).toMatch(
+        /^millrace: Redis at \S+ is a read-only replica, and nothing was written: name its primary, or sentinels\n$/,
+      );
+    }
+    for (const args of [['inspect'], ['limits'], ['dead', 'list'], ['batch', 'list'], ['workers']])
+      expect(await run(...args), args.join(' ')).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  test('a password: how it is given to a command', async () => {
+    await using guarded = await startRedis({ password: 'right' });
+    const { port } = guarded;
+    for (const url of [`redis://127.0.0.1:${port}`, `redis://:wrong@127.0.0.1:${port}`])
+      expect((await millrace(['inspect', '--redis', url])).stderr).toBe(
+        `millrace: Redis at 127.0.0.1:${port} refuses the user name or password: check those in the URL, or --redis-username and --redis-password (MILLRACE_REDIS_PASSWORD)\n`,
+      );
+  });
+
+  test('a user without INFO: nothing but the output is printed', async () => {
+    await server.client().call('ACL', 'SETUSER', 'blind', 'on', '>pw', '~*', '&*', '+@all', '-info');
+    const url = server.url.replace('redis://', 'redis://blind:pw@');
+    expect(await millrace(['inspect', '--redis', url])).toMatchObject({ code: 0, stderr: '' });
+    expect(await millrace(['pause', '--queue', 'blind', '--redis', url])).toMatchObject({
+      code: 0,
+      stderr: '',
+    });
+  });
+});
+
 describe('usage', () => {
   test('alone it prints help; version prints the version', async () => {
     const alone = await millrace([]);

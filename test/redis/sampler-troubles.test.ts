@@ -1,5 +1,6 @@
 /** The sampler without a sample: it reports why, never returns a zero, and recovers by itself. */
 import { expect, test } from 'vitest';
+import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
 import { eventually } from '../support/eventually.ts';
 import { startRedis } from '../support/redis.ts';
 import { known, sample, unknown } from '../support/sampling.ts';
@@ -40,6 +41,38 @@ test.concurrent('a server that does not answer is unknown too, and known when it
   await unknown(sampler, 'Unreachable', /did not answer in time/);
   server.cont();
   await known(sampler, 'p', { waiting: 1 });
+});
+
+test.concurrent('a server that is still loading its data is reported as what it is, and known when it has', async () => {
+  // a pause for each key when it is read
+  const slowly = ['--key-load-delay', '60000', '--loading-process-events-interval-bytes', '1024'];
+  await using server = await startRedis({ args: ['--save', '3600 1000000', ...slowly] });
+  const keys = freshKeys();
+  const redis = server.client();
+  await redis.lpush(keys.queue, 'a');
+  await redis.mset(
+    Object.fromEntries(Array.from({ length: 1_000 }, (_, i) => [`filler ${i}`, 'x'.repeat(100)])),
+  );
+  await server.terminate();
+  const starting = server.start();
+  const probe = openRedis(server.address, { enableReadyCheck: false });
+  await using sampling = sample(server.address);
+  const { sampler, seen } = sampling;
+  try {
+    await expect(probe.get('filler 1')).rejects.toThrow('LOADING');
+    sampler.add('p', [keys]);
+    await unknown(
+      sampler,
+      'Unreachable',
+      /^Redis at 127\.0\.0\.1:\d+\/?\d* is still loading its data: it answers once that is done$/,
+    );
+  } finally {
+    await probe.config('SET', 'key-load-delay', '0');
+    await closeRedis(probe);
+  }
+  await starting;
+  await known(sampler, 'p', { waiting: 1 });
+  for (const { sampled } of seen) if (sampled.kind === 'unknown') expect(sampled.why).not.toMatch(/TLS/);
 });
 
 test.concurrent('a wrong password is reported; when the server accepts it, work resumes without a restart', async () => {
