@@ -51,6 +51,14 @@ export class KubeError extends Error {
     return [400, 403, 405, 422].includes(this.status ?? 0);
   }
 
+  /**
+   * The server failed at the request: for a moment, or each time, as where a template has a field that no pod has, or an admission
+   * webhook cannot be reached.
+   */
+  get internal(): boolean {
+    return this.status === 500;
+  }
+
   get alreadyExists(): boolean {
     return this.reason === 'AlreadyExists';
   }

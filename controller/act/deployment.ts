@@ -13,6 +13,7 @@ import { formatConcurrency, leastTasks, parseConcurrency } from '../../runtime/c
 import { parseDuration } from '../../runtime/duration.ts';
 import { withPodDefaults } from './pod-defaults.ts';
 import { secretFiles, withFiles, withVolume } from './redis-secrets.ts';
+import { checkTemplate } from './template-shape.ts';
 
 export const POOL_LABEL = 'millrace.dev/pool';
 export const MANAGED_BY = 'app.kubernetes.io/managed-by';
@@ -37,7 +38,7 @@ export function ownerReferenceOf({ metadata: { name, uid = '' } }: WorkerPool): 
 }
 
 /**
- * `derivedGraceS`: the termination grace period, s, if the template does not set one. `partitions`: the numbers of partitions that
+ * Throws `RangeError` for a template of which no pod can be made. `derivedGraceS`: the termination grace period, s, if it does not set one. `partitions`: the numbers of partitions that
  * workers take from, `1,16`.
  */
 export function deploymentOf(pool: WorkerPool, derivedGraceS: number, partitions?: string): DeploymentApply {
@@ -45,6 +46,7 @@ export function deploymentOf(pool: WorkerPool, derivedGraceS: number, partitions
   const { template } = pool.spec;
   if (!template?.spec)
     throw new TypeError(`pool ${namespace}/${name} has no template: it adopts a Deployment`);
+  checkTemplate(template);
   const spec = pool.spec.podDefaults === PodDefaults.None ? template.spec : withPodDefaults(template.spec);
   const labels = labelsOf(pool);
   const files = pool.spec.source ? [] : secretFiles(pool.spec.redis);

@@ -22,6 +22,8 @@ export interface Remembered {
   jobs: JobsState | undefined;
   readonly observe: ObserveState;
   readonly report: ReportState;
+  /** Since when the API server, or the program, fails at the pool, ms of the elapsed clock. */
+  failingSince: number | undefined;
   /** When its removal was first attempted, ms of the elapsed clock. */
   leavingSince: number | undefined;
 }
@@ -41,6 +43,7 @@ export function nothingRemembered(): Remembered {
     jobs: undefined,
     observe: initialObserveState(),
     report: initialReportState(),
+    failingSince: undefined,
     leavingSince: undefined,
   };
 }

@@ -5,6 +5,7 @@
  *
  * Each stage receives its part of the pool's state and is the only one that writes it.
  */
+import { KubeError } from '../../kube/errors.ts';
 import { keyOf } from '../../kube/watch.ts';
 import type { Pod } from '../../kube/wire.ts';
 import { Mode, type WorkerPool } from '../../kube/workerpool.ts';
@@ -35,6 +36,8 @@ import { inputOf, memoryFor, policyFor } from './decide-inputs.ts';
 import { followSlots } from './found-slots.ts';
 import { jobsStateOf, type Remembered } from './remembered.ts';
 
+/** A failure of the API server, or of the program, that lasts for longer does not pass by itself, ms. */
+const LASTING_MS = 5_000;
 /** The queues are read again by then, ms. */
 const NEW_LIMITS_MS = 1_500;
 
@@ -204,17 +207,43 @@ async function decideAndAct(context: ReconcileContext, before: Progress): Promis
     const around = <T>(work: () => T): T => journal.during(key, work, seen);
     const step = await act({ pool, policy, memory, sampled, target, link, around, ...times }, state.act);
     state.decide.memory = step.decision.memory;
+    state.failingSince = undefined;
     return { ...before, target, step };
   } catch (error) {
-    return notActed(before, target, error);
+    return notActed(context, before, target, error);
   }
 }
 
 /** After a failure that people are told of; one that is of the program is thrown. */
-function notActed(before: Progress, target: Acted['target'], error: unknown): Acted {
-  const trouble = before.trouble ?? troubleOf(error);
+function notActed(
+  context: ReconcileContext,
+  before: Progress,
+  target: Acted['target'],
+  error: unknown,
+): Acted {
+  const trouble = before.trouble ?? troubleOf(error) ?? lastingTrouble(context, before, error);
   if (!trouble) throw error;
   return { ...before, target, step: undefined, trouble };
+}
+
+/** What has failed for a while may never do better, and the pool's author would look at a pool without a status. */
+function lastingTrouble(
+  { clock, log }: ReconcileContext,
+  { pool, state }: Pick<Progress, 'pool' | 'state'>,
+  error: unknown,
+): Trouble | undefined {
+  const internal = error instanceof KubeError && error.internal;
+  // of the program itself: something in the pool is not as it was thought to be
+  if (!internal && !(error instanceof TypeError)) return undefined;
+  state.failingSince ??= clock.elapsed();
+  if (clock.elapsed() - state.failingSince < LASTING_MS) return undefined;
+  log.warn({ pool: keyOf(pool), err: error }, 'a pool cannot be scaled; retrying');
+  return internal
+    ? { reason: 'ApiServerFailed', message: `${error.message}; retrying` }
+    : {
+        reason: 'ControllerFailed',
+        message: `the controller fails at this pool, for a reason that is in its log (${error.message}); retrying`,
+      };
 }
 
 /** The same for a pool that runs Jobs. */
@@ -247,9 +276,10 @@ async function decideAndRunJobs(context: ReconcileContext, before: Progress): Pr
     if (Object.values(done).some((names) => names.length > 0))
       log.info({ pool: key, ...done }, 'Jobs were created, or their ends recorded');
     state.decide.memory = step.decision.memory;
+    state.failingSince = undefined;
     return { ...before, target, step, trouble: before.trouble ?? trouble };
   } catch (error) {
-    return notActed(before, target, error);
+    return notActed(context, before, target, error);
   }
 }
 

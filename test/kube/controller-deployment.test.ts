@@ -57,6 +57,35 @@ test('a container that is not to be restarted is what this version of Kubernetes
   if (minor < 34) await stage.world.objects.remove(POOLS, ref);
 });
 
+describe('a template that is none', () => {
+  const container = { name: 'worker', image: 'worker:1' };
+  const deep = JSON.parse(`${'{"a":['.repeat(1_000)}1${']}'.repeat(1_000)}`) as Json;
+
+  test.each<[string, Json, RegExp]>([
+    [
+      'a field that is misspelled',
+      { containers: [{ ...container, imagePullPolcy: 'Always' }] },
+      /^False ApiServerFailed Patch deployments \S+\/tiles: 500 .*\.imagePullPolcy: field not declared in schema; retrying\.$/,
+    ],
+    [
+      'a map instead of a list',
+      { containers: [{ ...container, env: { A: 'b' } }] },
+      /^False InvalidSpec template\.spec\.containers\[0\]\.env is not a list: /,
+    ],
+    [
+      'thousands of levels',
+      { containers: [{ ...container, deep }] },
+      /^False InvalidSpec Template is nested more than 100 levels deep: no pod is\.$/,
+    ],
+  ])('%s: the status says so, and once it is corrected, the pool stands', async (_, spec, why) => {
+    const manifest = poolManifest(ref.name, stage.world.redis, { template: { spec } });
+    await stage.world.objects.create(POOLS, ref.namespace, manifest);
+    await eventually(async () => expect(conditionText(await pool(), 'Ready')).toMatch(why), bounded);
+    await edit({ template: { spec: { containers: [{ ...container, imagePullPolcy: null }] } } });
+    await eventually(async () => expect(conditionText(await pool(), 'Ready')).toMatch(/^True/), bounded);
+  });
+});
+
 test('the Deployment belongs to the pool, gets the address of the queue, and starts at minReplicas', async () => {
   await start({ minReplicas: 2 });
   const { metadata, spec } = await deployment();

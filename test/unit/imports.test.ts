@@ -117,6 +117,7 @@ const pure = new Set([
   'controller/act/pod-failures.ts',
   'controller/act/redis-secrets.ts',
   'controller/act/scale-in-plan.ts',
+  'controller/act/template-shape.ts',
   'controller/act/victims.ts',
   'controller/act/workers-of.ts',
   'controller/connect/partitions.ts',

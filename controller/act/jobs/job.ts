@@ -11,6 +11,7 @@ import type { Job, PodTemplateSpec } from '../../../kube/wire.ts';
 import { PodDefaults, type WorkerPool } from '../../../kube/workerpool.ts';
 import { labelsOf, ownerReferenceOf } from '../deployment.ts';
 import { withPodDefaults } from '../pod-defaults.ts';
+import { checkTemplate } from '../template-shape.ts';
 
 /** On a Job: the queue that its task is from, and the id of that. */
 const QUEUE_ANNOTATION = 'millrace.dev/queue';
@@ -82,6 +83,7 @@ export function jobOf(pool: WorkerPool, task: JobTask): NewJob {
   const { namespace, name } = pool.metadata;
   const { template, job, podDefaults } = pool.spec;
   if (!template?.spec) throw new TypeError(`pool ${namespace}/${name} has no template`);
+  checkTemplate(template);
   const spec = podDefaults === PodDefaults.None ? template.spec : withPodDefaults(template.spec);
   const labels = labelsOf(pool);
   const configured = (container: Container): Container => withTask(container, pool, task);
