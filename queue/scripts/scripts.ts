@@ -7,67 +7,11 @@
  */
 import type { Redis } from 'ioredis';
 import { definedCommand, definedHash } from '../connection/ioredis-internals.ts';
+import { arity } from './arity.ts';
 import { sources } from './lua.ts';
 
 type Arg = string | number | Buffer;
 type Script = (...args: Arg[]) => Promise<unknown>;
-
-/** Number of keys of each script; `undefined`: the first argument is their number. */
-const arity = {
-  turn: 23,
-  adopt: 14,
-  register: 5,
-  reap: 17,
-  renew: 3,
-  overdue: 2,
-  rejoin: 6,
-  rest: 10,
-  sample: 15,
-  cancel: 5,
-  resume: 2,
-  claim: 2,
-  cron: 5,
-  decision: 1,
-  timeline: 1,
-  push: 6,
-  letter: 5,
-  progress: 2,
-  sweep: 5,
-  store: undefined,
-  drain: undefined,
-  filled: undefined,
-  find: 3,
-  note: 1,
-  read: 1,
-  ask: undefined,
-  celery: undefined,
-  'celery-ask': 1,
-  'list-workers': 2,
-  heads: 1,
-  move: 5,
-  'move-hold': 2,
-  'move-out': 5,
-  'move-in': 7,
-  'move-rest': 6,
-  'move-page': 1,
-  'move-keep': 2,
-  'move-drop': 1,
-  'move-unlock': undefined,
-  'move-close': 1,
-  'move-back': 6,
-  'move-decisions': 1,
-  'limit-set': 7,
-  'limit-count': 2,
-  'limit-return': 4,
-  'limit-show': 3,
-  'batch-add': 5,
-  'batch-cancel': 4,
-  'batch-tend': 4,
-  'batch-list': 1,
-  'batch-share': 2,
-  'batch-report': 3,
-  'batch-reported': 2,
-} as const;
 
 export type ScriptName = keyof typeof arity;
 

@@ -11,6 +11,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { arity } from '../../queue/scripts/arity.ts';
 import { sleep } from '../../runtime/timers.ts';
 
 const TIMEOUT_MS = 60_000;
@@ -58,9 +59,9 @@ function turn(args: readonly string[]): string {
 
 /** The reply of a script, which is known by its number of keys; those of the others are not used. */
 function run(keys: number, args: readonly string[]): string {
-  if (keys === 23) return turn(args);
-  if (keys === 16) return list([int(0), int(0)]); // reap.lua
-  if (keys === 5) return int(EPOCH); // register.lua
+  if (keys === arity.turn) return turn(args);
+  if (keys === arity.reap) return list([int(0), int(0)]);
+  if (keys === arity.register) return int(EPOCH);
   return int(0);
 }
 
