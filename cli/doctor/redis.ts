@@ -9,6 +9,7 @@ import type { Place } from '../access/place.ts';
 import { queuesOf } from '../../kube/workerpool.ts';
 import { checkOtherLists, checkPartitions } from './partitions.ts';
 import { checkLostTasks } from './lost-tasks.ts';
+import { checkMoves } from './moves.ts';
 import { checkPriorities } from './priorities.ts';
 import { checkPermissions } from './permissions.ts';
 import { checkSentinels } from './sentinels.ts';
@@ -157,6 +158,7 @@ async function queues(place: Place, redisOf: RedisOf): Promise<Finding[]> {
   const others = [
     ...(place.queues.length === 1 || place.partitioned ? await checkOtherLists(place, redisOf) : []),
     ...(await checkLostTasks(place.queues, redisOf)),
+    ...(await checkMoves(place.queues, redisOf)),
   ];
   if (place.partitioned) return [...(await checkPartitions(place, redisOf)), ...others];
   const looked = place.queues.map(async (keys): Promise<Finding> => {

@@ -93,6 +93,29 @@ test('what is to be typed is quoted, and lost tasks are counted', async () => {
   expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['two', 'one']);
 });
 
+test('a move that was begun and is not finished, and one that is going on', async () => {
+  await using from = await startRedis({ args: ['--appendonly', 'yes'] });
+  await using to = await startRedis();
+  const keys = queueKeys('tiles', 'result');
+  await from.client().lpush('tiles', 'one', 'two');
+  // of another type: the destination refuses what comes
+  await to.client().set('tiles', 'text');
+  const moved = await millrace(['move', '--redis', from.url, '--queue', 'tiles', '--to', to.url, '--merge']);
+  expect(moved.code).toBe(1);
+  const odd = async (): Promise<string[]> => {
+    const { stdout } = await doctor(from, '--queue', 'tiles', '-o', 'json');
+    const findings = JSON.parse(stdout) as { level: string; note: string }[];
+    return findings.flatMap(({ level, note }) => (/a move/.test(note) ? [`${level} ${note}`] : []));
+  };
+  expect(await odd()).toEqual([
+    'warn a move of it to "tiles" was begun, and nobody goes on with it, and what it had in hand is in neither place',
+  ]);
+  await from.client().hset(keys.move, 'ends', Date.now() + 3_600_000);
+  expect(await odd()).toEqual(['ok a move of it to "tiles" is going on']);
+  await from.client().hset(keys.move, 'to', '[[{"toString":1}]]', 'ends', 'soon');
+  expect(await odd()).toEqual([expect.stringContaining('a move of it to another place was begun')]);
+});
+
 test('the tasks of a worker that gives them back and leaves meanwhile are not lost', async () => {
   await using server = await startRedis();
   const redis = server.client();
