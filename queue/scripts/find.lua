@@ -27,7 +27,6 @@ local function may_have_it(raw)
 end
 
 local function look(tasks)
-  if tasks.err then return end
   for _, raw in ipairs(tasks) do
     left = left - #raw
     if left < 0 then return end
@@ -35,27 +34,40 @@ local function look(tasks)
   end
 end
 
+-- Looks at what `read` returns of these places, a few at a time: the size of a task is known only when it is read.
+local STEP = 16
+local function look_from(first, last, read)
+  for from = first, last, STEP do
+    if left < 0 then return end
+    local tasks = read(from, math.min(from + STEP - 1, last))
+    if tasks.err or #tasks == 0 then return end
+    look(tasks)
+  end
+end
+
 local workers = redis.pcall('HKEYS', KEYS[3])
-for i = 1, workers.err and 0 or math.min(#workers, most) do look(redis.pcall('HVALS', ARGV[2] .. workers[i])) end
-look(redis.pcall('ZRANGE', KEYS[2], 0, most - 1))
+for i = 1, workers.err and 0 or math.min(#workers, most) do
+  local key = ARGV[2] .. workers[i]
+  local receipts = redis.pcall('HKEYS', key)
+  look_from(1, receipts.err and 0 or #receipts, function(from, to) return redis.call('HMGET', key, unpack(receipts, from, to)) end)
+end
+look_from(0, most - 1, function(from, to) return redis.pcall('ZRANGE', KEYS[2], from, to) end)
 -- the first ones of the keys with the most; what is in front of a task is its past
 local base = string.sub(KEYS[2], 1, -8)
 local keys = redis.pcall('ZRANGE', base .. 'held', 0, 99, 'REV')
 local each = math.ceil(most / math.max(1, #keys))
 for _, key in ipairs(keys) do
-  local entries = redis.pcall('LRANGE', base .. 'held-tasks:' .. key, -each, -1)
-  for i, entry in ipairs(entries) do entries[i] = string.match(entry, '^[^|]*|(.*)$') or entry end
-  look(entries)
+  look_from(1, each, function(from, to)
+    local entries = redis.pcall('LRANGE', base .. 'held-tasks:' .. key, -to, -from)
+    for i, entry in ipairs(entries) do entries[i] = string.match(entry, '^[^|]*|(.*)$') or entry end
+    return entries
+  end)
 end
--- a few at a time: the size of a task is known only when it is read
 local length = redis.pcall('LLEN', KEYS[1])
 if type(length) ~= 'number' then return found end
 local half = math.floor(most / 2)
 local ranges = length <= most and {{0, length - 1}} or {{0, half - 1}, {length - half, length - 1}}
 for _, range in ipairs(ranges) do
-  for from = range[1], range[2], 16 do
-    if left < 0 then return found end
-    look(redis.pcall('LRANGE', KEYS[1], from, math.min(from + 15, range[2])))
-  end
+  look_from(range[1], range[2], function(from, to) return redis.pcall('LRANGE', KEYS[1], from, to) end)
 end
 return found

@@ -5,6 +5,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
+import { setLimits } from '../../queue/limits/limits.ts';
+import { defineScripts, script } from '../../queue/scripts/scripts.ts';
 import { reap, rejoin } from '../../queue/workers/reap.ts';
 import type { Delivery } from '../../queue/workers/turn.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
@@ -18,7 +20,7 @@ let server: RedisServer;
 let redis: Redis;
 beforeAll(async () => {
   server = await startRedis();
-  redis = server.client();
+  redis = defineScripts(server.client());
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
@@ -171,3 +173,44 @@ test('suspects without a worker left to take them come back in steps', async () 
   const order = (await redis.lrange(keys.queue, 0, -1)).map((text) => text.split(' ')[0]);
   expect(order).toEqual(Array.from({ length: 12 }, (_, i) => `t${11 - i}`));
 });
+
+test('limits that are removed: what they held goes back some megabytes at a time, in its order', async () => {
+  const keys = freshKeys();
+  await setLimits(redis, keys, { perKey: { field: 'c', concurrency: 1 } }, 'test');
+  const tasks = Array.from({ length: 20 }, (_, n) => JSON.stringify({ c: 'a', n, x: 'x'.repeat(9e5) }));
+  await push(keys, tasks);
+  const worker = await startHandWorker(redis, keys);
+  for (let held = 0; held < 19; held = Number(await redis.zscore(keys.held, 'a')))
+    await worker.turn({ want: 20 });
+  await redis.hset(keys.limits, 'removed', '1');
+  const { queue, limits, history, pasts } = keys;
+  const base = limits.slice(0, -'limits'.length);
+  const back: number[] = [];
+  while (back.at(-1) !== 0)
+    back.push(Number(await script(redis, 'limit-return')(queue, limits, history, pasts, base, '1000')));
+  expect(Math.max(...back)).toBeLessThanOrEqual(8);
+  expect((await redis.lrange(queue, 0, -1)).toReversed()).toEqual(tasks.slice(1));
+});
+
+test.each(['delayed', 'held by a worker'])(
+  'a task is looked for among large ones that are %s',
+  async (where) => {
+    const keys = freshKeys();
+    const worker = await startHandWorker(redis, keys);
+    const large = Array.from({ length: 60 }, (_, n) => task(`t${n}`, 2e6));
+    if (where === 'delayed') for (const one of large) await redis.zadd(keys.delayed, 1e15, `a|0|0|${one}`);
+    else {
+      for (const one of large)
+        await redis.hset(keys.inflight(worker.id), `1-${one.length}${one.slice(0, 4)}`, one);
+      await redis.hset(keys.load, worker.id, large.length);
+    }
+    await redis.script('FLUSH');
+    const heap = async (): Promise<number> =>
+      Number(/used_memory_lua:(\d+)/.exec(await redis.info('memory'))?.[1] ?? 0);
+    const before = await heap();
+    await script(redis, 'find')(keys.queue, keys.delayed, keys.load, 'x', keys.inflight(''), 2_000, 4 << 20);
+    // what was read is still there: sixteen of them, of which the first three were more than was to be looked at
+    expect(await heap()).toBeLessThan(before + 17 * 2e6);
+    await redis.del(keys.delayed, keys.inflight(worker.id));
+  },
+);

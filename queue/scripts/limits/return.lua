@@ -2,7 +2,7 @@
 --
 -- KEYS  1 queue  2 limits  3 history  4 pasts
 -- ARGV  1 prefix of the queue's keys  2 tasks to put back
--- Returns  how many were
+-- Returns  how many were: fewer, if they are large
 -- After the last one, nothing is left of limits that were removed.
 local HISTORY, PASTS = KEYS[3], KEYS[4]
 local remember = pasts_of(HISTORY, PASTS).remember
@@ -12,13 +12,13 @@ call('LLEN', KEYS[1]) -- fails here, before any write, if a key has another type
 call('HLEN', HISTORY)
 call('HLEN', PASTS)
 
-local most, moved = tonumber(ARGV[2]), 0
-while moved < most do
+local most, moved, room = tonumber(ARGV[2]), 0, 2 * 1024 * 1024
+while moved < most and room > 0 do
   local key = call('ZRANGE', slots.HELD, 0, 0)[1]
   if not key then break end
   local list = ARGV[1] .. 'held-tasks:' .. key
   -- the newest first, so that the oldest ends up outermost
-  local entries = redis.pcall('LRANGE', list, 0, math.min(most - moved, 100) - 1)
+  local entries = redis.pcall('LRANGE', list, 0, math.min(most - moved, 8) - 1)
   -- of another type: not ours
   local fit = not entries.err
   if fit then call('LTRIM', list, #entries, -1) else entries = {} end
@@ -26,6 +26,7 @@ while moved < most do
     local past, raw = string.match(entry, '^([^|]*)|(.*)$')
     if past and past ~= '' then remember(raw, past) end
     call('RPUSH', KEYS[1], past and raw or entry)
+    room = room - #entry
   end
   moved = moved + #entries
   if #entries > 0 then call('HINCRBY', slots.STATE, 'held', -#entries) end
