@@ -54,7 +54,8 @@ function read(path: string | undefined, name: string): KubeConfig {
     else config.loadFromFile(path);
   } catch (error) {
     const message = (error as Error).message.split('\n')[0];
-    throw new Error(`${name} cannot be read: ${message}`, { cause: error });
+    const todo = path === undefined ? ': check KUBECONFIG, or give --kubeconfig' : '';
+    throw new Error(`${name} cannot be read: ${message}${todo}`, { cause: error });
   }
   return config;
 }

@@ -13,6 +13,7 @@ import { withDefaults, type WorkerPoolSpecInput } from '../../kube/defaults.ts';
 import { RunAs } from '../../kube/workerpool.ts';
 import { parseQuantity } from '../../kube/quantity.ts';
 import { UsageError } from '../../runtime/program.ts';
+import { formatDuration } from '../../runtime/duration.ts';
 import { plural } from '../../runtime/plural.ts';
 import type { Parking } from '../../simulate/autoscaler.ts';
 import { compare } from '../../simulate/compare.ts';
@@ -48,6 +49,8 @@ export interface SimulateFlags {
 /** A Monday: an ordinary day, if none is given. */
 const MONDAY = Date.UTC(2026, 0, 5);
 const USUAL_TARGET_MS = 10_000;
+const LEAST_TARGET_MS = 100;
+const MOST_TARGET_MS = 24 * 3_600_000;
 /** Without a pool that says what they request: 10m of 500m. */
 const USUAL_PARKED_SHARE = 0.02;
 /** Number of points of a chart over the length of the trace. */
@@ -63,6 +66,7 @@ export async function simulateCommand(flags: SimulateFlags): Promise<void> {
       'the pool runs a Kubernetes Job for each task, and only workers are simulated: remove spec.runAs',
     );
   const policy = policyFor(flags, pool);
+  checkTarget(policy);
   const parking = parkingFor(flags, pool);
   if (parking && parking.replicas > policy.maxReplicas)
     throw new UsageError(
@@ -79,7 +83,7 @@ export async function simulateCommand(flags: SimulateFlags): Promise<void> {
     noteMs,
   };
   const rows = compare(trace, policy, targetMs, flags.against, setting, parking);
-  if (flags.chart) await writeFile(flags.chart, chartSvg(comparedChart(trace, rows, targetMs)));
+  if (flags.chart) await writeChart(flags.chart, chartSvg(comparedChart(trace, rows, targetMs)));
   const about = {
     trace: trace.name,
     targetMs,
@@ -116,6 +120,22 @@ function policyFor(
     ...(max === undefined ? {} : { maxReplicas: max }),
     paused: false,
   };
+}
+
+async function writeChart(path: string, svg: string): Promise<void> {
+  try {
+    await writeFile(path, svg);
+  } catch (cause) {
+    throw new Error(`the chart cannot be written, check --chart: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** As in the definition of pools. */
+function checkTarget({ targetWaitMs = USUAL_TARGET_MS }: Policy): void {
+  if (targetWaitMs >= LEAST_TARGET_MS && targetWaitMs <= MOST_TARGET_MS) return;
+  throw new UsageError(
+    `a pool cannot have a target wait of ${formatDuration(targetWaitMs)}: give one from ${formatDuration(LEAST_TARGET_MS)} to ${formatDuration(MOST_TARGET_MS)}`,
+  );
 }
 
 /** The pods that the command line or the pool wants parked. Throws `UsageError` if those of the pool's template cannot be. */

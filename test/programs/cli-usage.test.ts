@@ -117,6 +117,8 @@ describe('usage', () => {
     [['simulate', '--rate', '0'], /a number greater than 0/],
     [['simulate', '--rate', 'many'], /a number greater than 0/],
     [['simulate', '--duration', '0s'], /the trace has no tasks/],
+    [['simulate', '--target', '0s'], /cannot have a target wait of 0s: give one from 100ms to 24h/],
+    [['simulate', '--target', '25h'], /cannot have a target wait of 25h: give one from 100ms to 24h/],
     [['simulate', '--parked', '3', '--max', '2'], /3 parked replicas are more than .* 2: lower --parked/],
     [['simulate', '--pool', 'manifests/samples/jobs.yaml'], /only workers are simulated: remove spec.runAs/],
     [['dev'], /nothing to run tasks with/],
@@ -242,6 +244,22 @@ describe('usage', () => {
       expect(stdout).toMatch(/\nGlobal Options:\n {2}--log-level <level>/);
     });
   });
+});
+
+test('a chart that cannot be written', async () => {
+  const ended = await millrace([
+    'simulate',
+    '--generate',
+    'onoff',
+    '--duration',
+    '5m',
+    '--chart',
+    'not-there/chart.svg',
+  ]);
+  expect(ended).toMatchObject({ code: 1, stdout: '' });
+  expect(ended.stderr).toMatch(
+    /^millrace: the chart cannot be written, check --chart: ENOENT.*chart\.svg'\n$/,
+  );
 });
 
 test('an autoscaler that is named twice is simulated once', async () => {

@@ -70,7 +70,9 @@ test('a file of KUBECONFIG that cannot be read is named', async () => {
   expect(() => loadKubeconfig({ files: [a, broken].join(delimiter) })).toThrow(`${broken} cannot be read: `);
   const missing = join(folder, 'missing');
   vi.stubEnv('KUBECONFIG', missing);
-  expect(() => loadKubeconfig({ files: missing })).toThrow(/^the kubeconfig cannot be read: ENOENT/);
+  expect(() => loadKubeconfig({ files: missing })).toThrow(
+    /^the kubeconfig cannot be read: ENOENT.*: check KUBECONFIG, or give --kubeconfig$/,
+  );
 });
 
 test('a token that the API server refuses is asked of the plugin anew', async () => {
