@@ -19,11 +19,11 @@ local removed, bytes = 0, 0
 
 -- drops dead letters up to a time, each with its error unless a later one has replaced it. Returns whether all were dropped
 local function drop_dead(up_to)
-  while removed < most do
+  while removed < most and bytes < MOST_BYTES do
     local oldest = redis.call('LINDEX', KEYS[2], -1)
     if not oldest or (tonumber(string.match(oldest, '^%d+')) or 0) > up_to then return true end
     redis.call('RPOP', KEYS[2])
-    removed = removed + 1
+    removed, bytes = removed + 1, bytes + #oldest
     local header, raw = string.match(oldest, '^%d+ ([^\n]*)\n(.*)$')
     local read, about = pcall(cjson.decode, header or '')
     local id = read and type(about) == 'table' and type(about.id) == 'string' and about.id or raw

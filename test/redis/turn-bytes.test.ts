@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../queue/keys.ts';
+import { deadHeader, moveDeadLetters } from '../../queue/dead-letter-format.ts';
 import { setLimits } from '../../queue/limits/limits.ts';
 import { defineScripts, script } from '../../queue/scripts/scripts.ts';
 import { reap, rejoin } from '../../queue/workers/reap.ts';
@@ -214,3 +215,40 @@ test.each(['delayed', 'held by a worker'])(
     await redis.del(keys.delayed, keys.inflight(worker.id));
   },
 );
+
+const letter = (n: number): string =>
+  `1 ${deadHeader({ error: 'no', attempts: 1, worker: 'w', id: `t${n}` })}\n${task(`t${n}`, 1e6)}`;
+
+test('dead letters that expire together are swept some megabytes at a time', async () => {
+  const keys = freshKeys();
+  for (let n = 0; n < 20; n++) await redis.lpush(keys.dead, letter(n));
+  await redis.zadd(keys.expiry, 1, 'd5');
+  const { result, dead, errors, cancelled, expiry, queue } = keys;
+  const left: number[] = [];
+  for (let more: unknown = 1; more === 1; left.push(await redis.llen(dead)))
+    more = await script(redis, 'sweep')(result, dead, errors, cancelled, expiry, 1_000, queue);
+  expect(left.slice(0, 2)).toEqual([15, 10]);
+  expect(left.at(-1)).toBe(0);
+  expect(await redis.exists(expiry)).toBe(0);
+});
+
+test('dead letters are requeued together some megabytes at a time', async () => {
+  const keys = freshKeys();
+  for (let n = 0; n < 20; n++) await redis.lpush(keys.dead, letter(n));
+  const { queue, dead, errors, cancelled } = keys;
+  const move = script(redis, 'move');
+  const [moved] = (await move(
+    queue,
+    dead,
+    errors,
+    cancelled,
+    keys.answers('c'),
+    'requeue',
+    100,
+    0,
+    '1',
+  )) as number[];
+  expect(moved).toBe(5);
+  expect(await moveDeadLetters(redis, keys, 'requeue', 'all')).toBe(15);
+  expect(await redis.llen(queue)).toBe(20);
+});

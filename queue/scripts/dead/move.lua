@@ -6,7 +6,7 @@
 --       4 … digests of the entries to move; none for all  then the request, as in once.lua
 -- Returns  {moved, examined and left, 1 at the end of the list}; it examines fewer entries if they are large
 -- After: as letter.lua, for each. Entries that are no dead letters of ours are left.
-local MOST_BYTES = 32 * 1024 * 1024
+local MOST_BYTES = 4 * 1024 * 1024
 
 local requeue = ARGV[1] == 'requeue'
 check_queue(requeue)
