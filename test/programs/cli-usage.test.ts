@@ -158,13 +158,13 @@ describe('usage', () => {
     await server.client().set(keys.queue, 'a string');
     const pushed = await millrace(['enqueue', 'x', ...flags], { env });
     expect(pushed.stderr).toMatch(
-      /^millrace: the key "queue-\d+" is a string, and Millrace has a list there: use another name, or remove that key\n$/,
+      /^millrace: the key "queue-\d+" is not a list \(it is a string\): nothing was touched; use another key, or remove that one\n$/,
     );
     const other = freshKeys();
     await server.client().set(other.keys.cancelled, 'a string');
     const cancelled = await millrace(['cancel', 'x', ...other.flags], { env });
     expect(cancelled.stderr).toMatch(
-      /^millrace: the key "millrace:\{queue-\d+\}:cancelled" is a string, and Millrace has a sorted set there: [^\n]+\n$/,
+      /^millrace: the key "millrace:\{queue-\d+\}:cancelled" is not a sorted set \(it is a string\): [^\n]+\n$/,
     );
     const third = freshKeys();
     await server.client().set(third.keys.batches, 'a string');
