@@ -191,7 +191,10 @@ function createCrons(
   };
 }
 
-/** Writes limits and priorities beside the queues as soon as Redis can be reached, on each connection once. */
+/**
+ * Writes limits and priorities beside the queues as soon as Redis can be reached, on each connection once; and limits again
+ * when they are gone.
+ */
 function createSettingsKeeper(
   { queues, dryRun = false, ...options }: PoolLoopOptions,
   sampler: Sampler,
@@ -200,11 +203,16 @@ function createSettingsKeeper(
   const priorities = dryRun ? [] : (options.priorities ?? []);
   /** The connection on which they were written last: the server behind another one may have forgotten them. */
   let writtenOn: ReturnType<typeof connectionOf>;
+  /** Whoever has emptied the database has taken the limits, too. */
+  const areThere = async (): Promise<boolean> => {
+    const setBy = await Promise.all(queues.map((keys) => limitsSetBy(sampler.redisOf(keys), keys)));
+    return !setBy.includes(undefined);
+  };
   return async (sampled) => {
     const [first] = queues;
     if (sampled.kind === 'unknown' || !first || (!limits && priorities.length === 0)) return;
     const on = connectionOf(sampler.redisOf(first));
-    if (on === writtenOn) return;
+    if (on === writtenOn && (!limits || (await areThere()))) return;
     for (const keys of limits ? queues : []) {
       const redis = sampler.redisOf(keys);
       // those that somebody has set since stay

@@ -305,7 +305,7 @@ export default (task) => 'did ' + task;
   test.each([
     ['priorities', 'priorities: [high]', 'priorities'],
     ['limits', 'limits: { rate: 5/s }', 'limits'],
-  ] as const)('a Redis that is restarted without its data is told of %s again', async (name, spec, key) => {
+  ] as const)('a Redis that restarts empty, or is emptied, is told of %s again', async (name, spec, key) => {
     const pool = join(folder, `${name}.yaml`);
     await writeFile(pool, `kind: WorkerPool\nspec: { queue: told, result: r, maxReplicas: 1, ${spec} }\n`);
     await using server = await startRedis();
@@ -316,6 +316,9 @@ export default (task) => 'did ' + task;
     await server.client().set('before', 1);
     await server.restart();
     expect(await server.client().exists('before')).toBe(0);
+    await eventually(isThere);
+    await server.client().flushall();
+    await server.client().lpush('told', 'a');
     await eventually(isThere);
     program.child.kill('SIGTERM');
     expect((await program.ended).code).toBe(0);
