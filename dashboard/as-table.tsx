@@ -1,13 +1,19 @@
-import { useState } from 'preact/hooks';
 import type { Series } from '../controller/dashboard/api.ts';
 import { clock, formatCount, formatMs } from './format.ts';
 import { rowsOf } from './ticks.ts';
 
 const ROWS = 15;
 
+export interface AsTableProps {
+  readonly series: Series;
+  readonly times: readonly number[];
+  readonly now: number;
+  readonly open: boolean;
+  readonly onOpen: (open: boolean) => void;
+}
+
 /** The data of the charts as a table, for people who cannot see them. */
-export function AsTable({ series, times, now }: { series: Series; times: readonly number[]; now: number }) {
-  const [open, setOpen] = useState(false);
+export function AsTable({ series, times, now, open, onOpen }: AsTableProps) {
   const { waiting, inFlight, replicas, ready, desired, waitP50, waitP95 } = series.columns;
   const number = (value: number | null | undefined): string =>
     typeof value === 'number' ? formatCount(value) : '–';
@@ -15,7 +21,7 @@ export function AsTable({ series, times, now }: { series: Series; times: readonl
     typeof value === 'number' ? formatMs(value) : '–';
   const last = times.length - 1;
   return (
-    <details class="as-table" onToggle={(event) => setOpen(event.currentTarget.open)}>
+    <details class="as-table" open={open} onToggle={(event) => onOpen(event.currentTarget.open)}>
       <summary>The same as a table</summary>
       {open && (
         <div class="scroll" tabIndex={0} role="group" aria-label="The charts as a table">

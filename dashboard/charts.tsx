@@ -48,6 +48,7 @@ export function Charts(props: ChartsProps) {
   const whole = range === undefined ? live : past?.series;
   const series = useMemo(() => whole && (range === undefined ? sinceKnown(whole) : whole), [whole, range]);
   const [pointed, setPointed] = useState<number>();
+  const [tableOpen, setTableOpen] = useState(false);
   const at = pointed === undefined || !series ? undefined : series.from + pointed * series.stepMs;
   // the old pointer would mean another time
   useEffect(() => setPointed(undefined), [range]);
@@ -76,6 +77,8 @@ export function Charts(props: ChartsProps) {
           now={now}
           pointed={pointed}
           onPoint={setPointed}
+          tableOpen={tableOpen}
+          onTable={setTableOpen}
         />
       ) : (
         trouble === undefined && (
@@ -97,9 +100,12 @@ interface PlotsProps extends Pick<ChartsProps, 'decisions' | 'targetMs' | 'now'>
   readonly series: Series;
   readonly pointed: number | undefined;
   readonly onPoint: (index: number | undefined) => void;
+  readonly tableOpen: boolean;
+  readonly onTable: (open: boolean) => void;
 }
 
-function Plots({ series, decisions, targetMs, now, pointed, onPoint }: PlotsProps) {
+function Plots(props: PlotsProps) {
+  const { series, decisions, targetMs, now, pointed, onPoint, tableOpen, onTable } = props;
   const length = series.columns.waiting.length;
   const times = useMemo(
     () => Array.from({ length }, (_, i) => series.from + i * series.stepMs),
@@ -120,7 +126,7 @@ function Plots({ series, decisions, targetMs, now, pointed, onPoint }: PlotsProp
         <Chart title="Replicas" lines={REPLICAS} format={formatCount} least={4} {...common} />
         <Chart title="Wait" lines={WAITS} format={formatMs} least={100} limit={targetMs} dated {...common} />
       </div>
-      <AsTable series={series} times={times} now={now} />
+      <AsTable series={series} times={times} now={now} open={tableOpen} onOpen={onTable} />
     </>
   );
 }

@@ -114,6 +114,22 @@ test('a dialog asks what it asked, and keeps what was typed, while Redis is away
   expect((await queue.inspect()).pause?.reason).toBe('the disk is full');
 });
 
+test('a question about a batch of a long name fits a phone', async () => {
+  const id = 'b'.repeat(190);
+  await queue.batch([{ id: 'never', untilFile: join(folder, 'never') }], { id });
+  await using look = await openPage(browser, full, { width: 375 });
+  const { page } = look;
+  await openPool(page);
+  await page.getByRole('button', { name: /^Cancel bbb/ }).click();
+  const dialog = page.getByRole('dialog');
+  expect(await dialog.evaluate((element) => element.scrollWidth - element.clientWidth)).toBe(0);
+  await dialog.getByRole('button', { name: 'Cancel the batch' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  await eventually(async () => expect((await queue.batch.show(id))?.state).toBe('cancelled'), {
+    withinMs: 90_000,
+  });
+});
+
 test('to drop all drops those that were on the page when it was asked', async () => {
   await using look = await openPage(browser, full, { width: 1440 });
   const { page } = look;
@@ -151,6 +167,20 @@ test('what has the focus and goes leaves it to the title of its section', async 
   await queue.dead.drop('all');
   await page.getByText('No task has failed for good.').waitFor();
   expect(await focused(page)).toBe('Dead letters');
+});
+
+test('the table of the charts stays open for another range', async () => {
+  await using look = await openPage(browser, full, { width: 375 });
+  const { page } = look;
+  await openPool(page);
+  await page.getByText('The same as a table').click();
+  await page.getByRole('columnheader', { name: 'Wait p95' }).waitFor();
+  for (const range of ['6 h', '15 min (live)']) {
+    await page.getByRole('button', { name: range }).click();
+    await page.getByRole('button', { name: range, pressed: true }).waitFor();
+    await page.getByRole('columnheader', { name: 'Wait p95' }).waitFor();
+    expect(await focused(page)).toBe(range);
+  }
 });
 
 test('another page has the focus, and the list is found as it was left', async () => {
