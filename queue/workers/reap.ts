@@ -9,7 +9,8 @@ import { script } from '../scripts/scripts.ts';
 export const BLOCK_MS = 5_000;
 /** Maximum length of a worker's id, bytes. */
 const LONGEST_ID = 1_024;
-const GRAVE_MS = 2 * BLOCK_MS;
+/** How long a blocking move may be pending of a worker that has not ended it, ms. */
+export const GRAVE_MS = 2 * BLOCK_MS;
 
 /**
  * Puts back the tasks of a worker and ends its epoch. `whose`: `expired`, `any`, or one epoch. `why`: only tasks of a worker

@@ -5,7 +5,7 @@ import { deadHeader, moveDeadLetters } from '../../queue/dead-letter-format.ts';
 import type { Queue, QueueKeys } from '../../queue/queue.ts';
 import { sweep } from '../../queue/workers/sweep.ts';
 import { startRedis, type RedisServer } from '../support/redis.ts';
-import { openFreshQueue } from '../support/turns.ts';
+import { openFreshQueue, startHandWorker } from '../support/turns.ts';
 
 let server: RedisServer;
 let redis: Redis;
@@ -102,4 +102,28 @@ test('a letter of a batch whose key has another type is swept, and the others wi
   await redis.zadd(keys.expiry, 1, 'd5');
   await sweep(redis, keys);
   expect(await redis.exists(keys.dead, keys.expiry)).toBe(0);
+});
+
+test.each([
+  '{"id":true}',
+  '{"id":{"a":1}}',
+  '{"id":null}',
+  '{"id":["x"],"batch":"b"}',
+  '{"id":"x","batch":{"a":1}}',
+  '7',
+])('a letter with the header %s is dropped where another takes its place, in one turn', async (header) => {
+  await using queue = openFreshQueue(server.url);
+  const { keys } = queue;
+  await redis.lpush(keys.dead, `1 ${header}\nraw`);
+  const worker = await startHandWorker(redis, keys);
+  await redis.hset(keys.worker(worker.id), 'deadMax', 1);
+  await redis.lpush(keys.queue, 'bad', 'good');
+  const { tasks } = await worker.turn({ want: 2 });
+  const [bad, good] = tasks.map(({ receipt }) => receipt);
+  if (bad === undefined || good === undefined) throw new Error('no tasks were taken');
+  const letter = { receipt: bad, id: 'bad', header: '{"error":"no"}' };
+  await worker.turn({ settled: { dead: [letter], results: [{ receipt: good, id: 'good', value: '1' }] } });
+  expect(await redis.lrange(keys.dead, 0, -1)).toEqual([expect.stringMatching(/ \{"error":"no"\}\nbad$/)]);
+  expect(await redis.hgetall(keys.stats)).toMatchObject({ failed: '1', completed: '1' });
+  expect(await redis.exists(keys.inflight(worker.id))).toBe(0);
 });

@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import { inspectQueue } from '../../queue/inspect.ts';
 import type { QueueKeys } from '../../queue/keys.ts';
 import { sampleQueue } from '../../queue/pool/sample.ts';
-import { findOverdue, reap, reapExpired } from '../../queue/workers/reap.ts';
+import { findOverdue, GRAVE_MS, reap, reapExpired } from '../../queue/workers/reap.ts';
 import { register } from '../../queue/workers/register.ts';
 import type { Delivery, Settled } from '../../queue/workers/turn.ts';
 import { eventually } from '../support/eventually.ts';
@@ -39,6 +39,22 @@ test('a worker begins with a lease, a description and an epoch that was never us
   expect(await redis.hget(keys.worker('w'), 'epoch')).toBe(String(second));
   await redis.flushall();
   expect([first, second]).not.toContain(await register(redis, keys, 'w', 10_000, {}));
+});
+
+test('a goodbye while a blocking move may be pending counts nothing either, and what the move takes comes back', async () => {
+  const keys = freshKeys();
+  await redis.lpush(keys.queue, 'a', 'b');
+  const worker = await startHandWorker(redis, keys);
+  await worker.turn({ want: 1 });
+  expect(await reap(redis, keys, worker.id, worker.epoch, 'leave', GRAVE_MS)).toBe(1);
+  const { fenced, recovered } = await redis.hgetall(keys.stats);
+  expect({ fenced, recovered }).toEqual({ fenced: undefined, recovered: undefined });
+  await redis.lmove(keys.queue, keys.wake(worker.id), 'RIGHT', 'LEFT');
+  await expire(keys, worker.id);
+  await redis.hset(keys.worker(worker.id), 'till', 1);
+  await reapExpired(redis, keys);
+  expect(await redis.lrange(keys.queue, 0, -1)).toEqual(['b', 'a']);
+  expect(await redis.exists(keys.worker(worker.id), keys.wake(worker.id))).toBe(0);
 });
 
 test('a clean goodbye leaves no key, and counts nothing against the tasks', async () => {

@@ -252,3 +252,18 @@ test('dead letters are requeued together some megabytes at a time', async () => 
   expect(await moveDeadLetters(redis, keys, 'requeue', 'all')).toBe(15);
   expect(await redis.llen(queue)).toBe(20);
 });
+
+test('a lowered limit of dead letters: a turn drops some megabytes of them, and one for each that it adds', async () => {
+  const keys = freshKeys();
+  for (let n = 0; n < 20; n++) await redis.lpush(keys.dead, letter(n));
+  const worker = await startHandWorker(redis, keys);
+  await redis.hset(keys.worker(worker.id), 'deadMax', 3);
+  await push(keys, ['a', 'b', 'c', 'd']);
+  const { tasks } = await worker.turn({ want: 4 });
+  const dead = tasks.map(({ receipt }) => ({ receipt, id: receipt, header: '{}' }));
+  await worker.turn({ settled: { dead: dead.slice(0, 2) } });
+  // five that fill the room, and one for the second
+  expect(await redis.llen(keys.dead)).toBe(22 - 6);
+  await worker.turn({ settled: { dead: dead.slice(2) } });
+  expect(await redis.llen(keys.dead)).toBe(18 - 6);
+});

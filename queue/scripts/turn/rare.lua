@@ -76,23 +76,25 @@ local function rare()
       leave(receipt)
     end
 
-    -- Drops the oldest dead letters over the limit of number or age (some in each turn, where a limit was lowered), and with
-    -- each its error, unless a later one has replaced that.
-    local burials, given_up = 50 + #dead, {}
+    -- Drops the oldest dead letters over the limit of number or age, and with each its error, unless a later one has replaced that.
+    -- Where a limit was lowered, some in each turn: one for each that is added, and others up to the one that fills 4 MiB.
+    local burials, room, given_up = 50 + #dead, 4 * 1024 * 1024, {}
     local function bury(kept, since)
-      while burials > 0 do
+      local first = true
+      while first or (burials > 0 and room > 0) do
         local oldest = call('LINDEX', DEAD, -1)
         if not oldest then break end
         local at = tonumber(string.match(oldest, '^%d+')) or 0
         if call('LLEN', DEAD) <= kept and at >= since then break end
-        burials = burials - 1
-        local header, raw = string.match(call('RPOP', DEAD), '^%d+ ([^\n]*)\n(.*)$')
+        burials, room, first = burials - 1, room - #oldest, false
+        call('RPOP', DEAD)
+        local header, raw = string.match(oldest, '^%d+ ([^\n]*)\n(.*)$')
         local read, about = pcall(cjson.decode, header or '')
-        local id = read and type(about) == 'table' and about.id or raw
+        -- what something else has written there may be anything
+        if not read or type(about) ~= 'table' then about = {} end
+        local id = type(about.id) == 'string' and about.id or raw
         if id and call('HGET', ERRORS, id) == header then call('HDEL', ERRORS, id) end
-        if read and type(about) == 'table' and about.batch then
-          given_up[#given_up + 1] = {batch = about.batch, part = id}
-        end
+        if type(about.batch) == 'string' then given_up[#given_up + 1] = {batch = about.batch, part = id} end
       end
     end
 

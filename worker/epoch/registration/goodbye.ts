@@ -1,7 +1,7 @@
 /** The clean end of an epoch: the worker's tasks go back to the queue, and nothing of it remains in Redis. */
 import type { Redis } from 'ioredis';
 import type { QueueKeys } from '../../../queue/keys.ts';
-import { reap } from '../../../queue/workers/reap.ts';
+import { GRAVE_MS, reap } from '../../../queue/workers/reap.ts';
 import type { Logger } from '../../../runtime/log.ts';
 import type { Resender } from '../../turn/resend.ts';
 
@@ -20,7 +20,7 @@ export async function sayGoodbye(options: GoodbyeOptions, certain: boolean): Pro
   // the order to drain has done its work
   redis.zrem(keys.leaving, worker).catch(() => undefined);
   try {
-    const goodbye = reap(redis, keys, worker, epoch, certain ? 'leave' : 'displaced');
+    const goodbye = reap(redis, keys, worker, epoch, 'leave', certain ? 0 : GRAVE_MS);
     const left = await Promise.race([goodbye, resender.expired]);
     if (left) log.info({ tasks: left }, 'tasks were handed back to the queue');
   } catch (error) {
