@@ -163,6 +163,30 @@ describe.each(places)('%s', (_, start) => {
       }
     });
 
+    test('who is late forgets nothing that was noted since', async () => {
+      const listOf = (id: string): number => partitionOf(id, PARTITIONS);
+      const ids = numbers(12).map((_part, i) => `b:${i}`);
+      const ofShare = ids.find((id) => listOf(id) !== listOf('b:then'));
+      for (let at = 1; ; at++) {
+        await using scene = await openScene(place);
+        const { lists, redisOf, queue } = scene;
+        await queue.batch(numbers(12), { id: 'b', then: { k: 1 }, onFailure: 'cancel' });
+        await runAll(scene, (id) => (id === ofShare ? { kind: 'dead', error: 'no' } : { kind: 'release' }));
+        let sent = 0;
+        const late = intercepted(scene, async (run) => {
+          if (++sent === at) {
+            for (const keys of lists) await deliverReports(redisOf, keys);
+            await runAll(scene, () => done);
+          }
+          return await run();
+        });
+        for (const keys of lists) await deliverReports(late, keys);
+        for (const keys of lists) await deliverReports(redisOf, keys);
+        if (sent < at) break;
+        expect(await queue.batch.show('b'), `command ${at}`).toMatchObject({ state: 'failed', left: 0 });
+      }
+    });
+
     test('the controller sees what was not told, and tells it', async () => {
       await using scene = await openScene(place);
       const { lists, queue } = scene;

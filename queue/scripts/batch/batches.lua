@@ -88,8 +88,9 @@ local function batches_of(queue, result, base, shown, now)
 
   -- Another partition is to be told how this batch, or share, stands.
   local function report(b)
-    -- anything that differs from what is there says that there is more to tell
-    if type(redis.pcall('HINCRBY', REPORTS, b.id, 1)) ~= 'number' then call('HSET', REPORTS, b.id, now) end
+    -- a number that was never there: one that began anew would be taken for the one whose delivery is under way, and forgotten with it
+    local clock = call('TIME')
+    call('HSET', REPORTS, b.id, string.format('%.0f', clock[1] * 1000000 + clock[2]))
     self.reports = self.reports + 1
   end
   self.count_up, self.report = count_up, report
