@@ -82,8 +82,9 @@ export function readLetter(entry: Buffer): DeadLetter & { readonly foreign?: tru
   }
 }
 
-/** The newest `most` dead letters, newest first, with their whole tasks. */
+/** The newest `most` dead letters, newest first, with their whole tasks. Throws `RangeError` if that is no whole number. */
 export async function readDeadLetters(redis: Redis, keys: QueueKeys, most = 100): Promise<DeadLetter[]> {
+  if (!Number.isSafeInteger(most)) throw new RangeError(`a number of dead letters is whole: got ${most}`);
   if (most < 1) return [];
   const entries = await redis.lrangeBuffer(keys.dead, 0, most - 1);
   return entries.map((entry) => {

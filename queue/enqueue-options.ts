@@ -31,10 +31,18 @@ export interface EnqueueOptions {
 
 /** Milliseconds from now, or `undefined` for immediately. Throws `RangeError`. */
 export function dueIn(options: EnqueueOptions = {}): number | undefined {
-  const delay = options.at ? options.at.getTime() - Date.now() : options.delayMs;
+  const at = msOf('at', options.at);
+  const delay = at === undefined ? options.delayMs : at - Date.now();
   if (delay !== undefined && !Number.isFinite(delay))
     throw new RangeError(`a task cannot be delayed by ${delay} ms`);
   return delay !== undefined && delay > 0 ? delay : undefined;
+}
+
+/** In ms since the epoch. Throws `BadTaskOptions`. */
+function msOf(name: 'at' | 'expiresAt', date: Date | undefined): number | undefined {
+  if (date === undefined) return undefined;
+  if (Object.prototype.toString.call(date) === '[object Date]') return date.getTime();
+  throw new BadTaskOptions(`${name} is a Date: got ${JSON.stringify(date)}`);
 }
 
 /** Throws `BadTaskOptions`. */
@@ -65,11 +73,12 @@ async function expiryOf(
   options: EnqueueOptions,
   redisNow: () => Promise<number>,
 ): Promise<() => { readonly expiresAt?: number }> {
-  const { expiresAt, expiresInMs } = options;
+  const { expiresInMs } = options;
+  const expiresAt = msOf('expiresAt', options.expiresAt);
   if (expiresAt === undefined && expiresInMs === undefined) return () => ({});
   if (expiresAt !== undefined && expiresInMs !== undefined)
     throw new BadTaskOptions('both expiresAt and expiresInMs are given: choose one');
-  const lastsMs = expiresInMs ?? checkExpiresAt(expiresAt?.getTime()) - Date.now();
+  const lastsMs = expiresInMs ?? checkExpiresAt(expiresAt) - Date.now();
   if (expiresInMs !== undefined && !(Number.isFinite(expiresInMs) && expiresInMs > 0))
     throw new BadTaskOptions(`a task cannot expire in ${expiresInMs} ms: name a time that is to come`);
   const delayMs = dueIn(options);
@@ -77,7 +86,7 @@ async function expiryOf(
     throw new BadTaskOptions(
       'the task would expire before it is due: let it expire later, or run it earlier',
     );
-  if (expiresAt) return () => ({ expiresAt: expiresAt.getTime() });
+  if (expiresAt !== undefined) return () => ({ expiresAt });
   // a stream of tasks may last: each expires so long after it is pushed
   const aheadMs = (await redisNow()) - performance.now();
   return () => ({ expiresAt: Math.ceil(performance.now() + aheadMs + lastsMs) });

@@ -36,7 +36,7 @@ import { createElsewhere, type OtherHashes } from './results/elsewhere.ts';
 import type { ResultOptions } from './results/results.ts';
 import { defineScripts } from './scripts/scripts.ts';
 import { BadTaskOptions, uniqueInPartitions } from './task-options.ts';
-import { shortId, type EncodedTask, type IdOf, type TaskId } from './task.ts';
+import { checkTaskId, shortId, type EncodedTask, type IdOf, type TaskId } from './task.ts';
 import { traced } from './tracing.ts';
 
 export { NotReplicated, type Durability } from './connection/durability.ts';
@@ -187,17 +187,20 @@ export function openQueue(options: QueueOptions = {}): Queue {
   );
   const results = openResultsOf(parts, recent);
   const limited = openLimits(all);
+  let closed = false;
   const close = async (): Promise<void> => {
+    closed = true;
     results[Symbol.dispose]();
     await Promise.all([levels, ...all].map((part) => part[Symbol.asyncDispose]()));
     if (links) await links[Symbol.asyncDispose]();
     if (shared) await closeRedis(shared);
   };
-  /** An error of Redis that a key has another type names the key. `harm`: of what may be done in part. */
+  /** An error of Redis that a key has another type names the key; after `close`, errors say so. `harm`: of what may be done in part. */
   const named = async <T>(run: () => Promise<T>, harm?: string): Promise<T> => {
     try {
       return await run();
     } catch (error) {
+      if (closed) throw new Error(`queue "${name}" was closed: open it again`, { cause: error });
       const there = await levels.all().catch(() => parts);
       throw await namingKey(error, there.all, harm === undefined ? {} : { harm });
     }
@@ -242,11 +245,12 @@ export function openQueue(options: QueueOptions = {}): Queue {
     cancel: (id) =>
       named(async () => {
         const there = await levels.all();
+        const task = checkTaskId(id);
         return there.all.length > all.length
-          ? await cancelInLevels(there, id)
-          : await cancelIn(parts, id, recent.has(id));
+          ? await cancelInLevels(there, task)
+          : await cancelIn(parts, task, recent.has(task));
       }),
-    progress: (id) => named(async () => progressIn(await levels.all(), id)),
+    progress: (id) => named(async () => progressIn(await levels.all(), checkTaskId(id))),
     inspect: () => named(async () => inspectParts(await levels.all())),
     pause: (reason = '') =>
       named(async () => {
@@ -297,6 +301,11 @@ function openResultsOf(parts: Parts, recent: RecentIds): PartsResults {
   const hashes = new Map(parts.all.map((part) => [part, hashesOf(part)]));
   return {
     wait: (id, options) => {
+      try {
+        checkTaskId(id);
+      } catch (error) {
+        return Promise.reject(error);
+      }
       const home = homeOf(parts, id);
       if (parts.all.length === 1 || recent.has(id)) return home.results.wait(id, options);
       const others = [...hashes].flatMap(([part, places]) => (part === home ? [] : [places]));

@@ -136,6 +136,19 @@ function firstCharacter(text: string): number {
   }
 }
 
+/** The id of a task, as a caller without types may have given it. Throws `TypeError`. */
+export function checkTaskId(id: unknown): TaskId {
+  if (typeof id === 'string' || Buffer.isBuffer(id)) return id;
+  const hint = typeof id === 'number' || typeof id === 'bigint' ? `: the one of a number is "${id}"` : '';
+  throw new TypeError(`the id of a task is a text or a Buffer, not ${shown(id)}${hint}`);
+}
+
+function shown(value: unknown): string {
+  return typeof value === 'object' && value !== null
+    ? (value.constructor?.name ?? 'an object')
+    : String(value);
+}
+
 /** A task's id for messages, truncated to `longest` characters. */
 export function shortId(id: string | Buffer, longest = 100): string {
   const text = id.toString();

@@ -6,6 +6,7 @@
  * (waiting.ts), and the others follow until each was looked up (result-reader.ts, at the pace of read-pace.ts).
  */
 import { timeout } from '../../runtime/timers.ts';
+import { shortId } from '../task.ts';
 import { lateResult } from './result-errors.ts';
 import { createResultReader, type Waiter } from './result-reader.ts';
 import type { HashPlace } from './result-watches.ts';
@@ -55,7 +56,7 @@ export function openResults(values: HashPlace, errors: HashPlace): Results {
           endElsewhere?.();
           if (onAbort) signal.removeEventListener('abort', onAbort);
           if (!Buffer.isBuffer(outcome)) reject(outcome);
-          else if (as === 'json') resolve(parseJson(outcome));
+          else if (as === 'json') resolve(parseJson(id, outcome));
           else resolve(as === 'bytes' ? outcome : outcome.toString());
           if (waits.size === 0) reader.rest();
         },
@@ -79,6 +80,12 @@ export function openResults(values: HashPlace, errors: HashPlace): Results {
   };
 }
 
-async function parseJson(value: Buffer): Promise<unknown> {
-  return JSON.parse(value.toString()) as unknown;
+async function parseJson(id: string | Buffer, value: Buffer): Promise<unknown> {
+  try {
+    return JSON.parse(value.toString()) as unknown;
+  } catch (cause) {
+    throw new SyntaxError(`the result of task ${shortId(id)} is not JSON: ask for it as text or as bytes`, {
+      cause,
+    });
+  }
 }
