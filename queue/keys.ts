@@ -56,7 +56,7 @@ export interface QueueKeys {
   readonly batches: string;
   /** ZSET: the same for batches of a queue in partitions that have parts in this one, and are counted as a whole in another. */
   readonly shares: string;
-  /** HASH: batch, or share of one, of which another partition is to be told → number of the report. See workers/batch-reports.ts. */
+  /** HASH: batch, or share of one, of which another partition is to be told → number of the report, which is never the same again. See workers/batch-reports.ts. */
   readonly batchReports: string;
   /** HASH: the move of this queue to another place, while there is one: who makes it, and the batch in hand. See move/hold.lua. */
   readonly move: string;

@@ -221,12 +221,14 @@ _VARYING = {b"created", b"at", b"adder", b"marks"}
 
 
 def _held(plain: redis.Redis, name: str) -> dict[bytes, object]:
-    """What Redis has for the queue, but for times."""
+    """What Redis has for the queue, but for times: the values of reports are some, too."""
     found: dict[bytes, object] = {}
     for key in plain.scan_iter(f"*{name}*"):
         match plain.type(key):
             case b"list":
                 found[key] = plain.lrange(key, 0, -1)
+            case b"hash" if key.endswith(b":batch-reports"):
+                found[key] = set(plain.hkeys(key))
             case b"hash":
                 found[key] = {
                     field: value for field, value in plain.hgetall(key).items() if field not in _VARYING
