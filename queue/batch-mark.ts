@@ -28,8 +28,8 @@ export interface ThenTask {
   /** As it is pushed; of a JSON object, `parts` is added by then. */
   readonly raw: string;
   readonly id: string;
-  /** The batch that it is itself a part of, and the size of that one if the task names it. */
-  readonly batch?: { readonly id: string; readonly size?: number };
+  /** What it says of the batch that it is itself a part of. */
+  readonly batch?: PartMark;
 }
 
 export interface PartMark {
@@ -231,11 +231,7 @@ export function encodeThen(batch: string, then: unknown): ThenTask {
   const outer = partMarkOf(task, id, { raw: Buffer.from(raw) });
   if (outer?.id === batch)
     throw new BadBatch(`"then" of batch "${batch}" is a part of that batch itself, which would wait for it`);
-  return {
-    raw,
-    id,
-    ...(outer && { batch: { id: outer.id, ...(outer.size !== undefined && { size: outer.size }) } }),
-  };
+  return { raw, id, ...(outer && { batch: outer }) };
 }
 
 /** The id comes first, and replaces one that is none. */

@@ -1,6 +1,6 @@
 /** Parts of batches that a turn settles, in the form in which it sends them. Pure. */
 import { partNumber, type PartMark } from '../batch-mark.ts';
-import { listed, type PackableObject } from './pack.ts';
+import { listed, pack, type PackableObject } from './pack.ts';
 
 /** Parts that say the same of their batch, by their positions in the lists of a `Settled`, from 0. */
 export interface PartGroup {
@@ -60,7 +60,20 @@ function runsOf(list: readonly number[]): number[] {
 
 /** The fields of a `then` task as scripts read them. */
 export function packedThen(then: PartMark['then']): PackableObject {
-  return then
-    ? { then: then.raw, thenId: then.id, thenBatch: then.batch?.id, thenSize: then.batch?.size }
-    : {};
+  if (!then) return {};
+  const { raw, id, batch: outer } = then;
+  return {
+    then: raw,
+    thenId: id,
+    thenBatch: outer?.id,
+    thenSize: outer?.size,
+    thenOuter: outer && packedOuter(outer),
+  };
+}
+
+/** What no worker reads of a `then` task that does not run: it is a part of another batch, and all that is known of that may be in it. */
+function packedOuter({ onFailure, then }: PartMark): Buffer | undefined {
+  return onFailure === undefined && then === undefined
+    ? undefined
+    : pack({ policy: onFailure, ...packedThen(then) });
 }

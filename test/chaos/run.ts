@@ -8,6 +8,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { readDeadLetters } from '../../queue/dead-letter-format.ts';
 import { closeRedis, openRedis } from '../../queue/connection/connection.ts';
 import { queueKeys } from '../../queue/keys.ts';
@@ -17,7 +18,7 @@ import { startTcpProxy } from '../support/tcpproxy.ts';
 import { readBatches } from './batch-records.ts';
 import { check, type Evidence } from './check.ts';
 import { openClients } from './clients.ts';
-import { createController } from './controller.ts';
+import { createController, type Controller } from './controller.ts';
 import { readAllCustody } from './custody.ts';
 import { createStriker } from './faults.ts';
 import { createFleet } from './fleet.ts';
@@ -61,6 +62,8 @@ export const RETRY = { attempts: ATTEMPTS, backoff: { initialMs: 50, maxMs: 1_00
 export const DEAD_LETTERS = { max: 1_000_000, maxAgeMs: 86_400_000 };
 /** How long a client may still wait after the last task was settled. */
 export const CLIENT_PATIENCE_MS = 10_000;
+/** How long the last round waits for a scale-in, in a run that had none. */
+const SCALE_IN_MS = 60_000;
 
 /** Rejects when something of the run itself fails; what it finds about Millrace is in the outcome. */
 export async function runChaos({ plan, workers, limitMs, signal, progress }: RunOptions): Promise<Outcome> {
@@ -134,7 +137,10 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
     limit,
     progress,
     strike: (fault) => striker.strike(fault),
-    prepare: () => striker.inPeace(() => primary.shorten()),
+    prepare: async (round) => {
+      await striker.inPeace(() => primary.shorten());
+      if (round === plan.rounds.at(-1)) await scaledIn(controller, limit);
+    },
     workers: () => fleet.pods.length,
     onBroken: (error) => broken.abort(error),
   });
@@ -173,4 +179,10 @@ export async function runChaos({ plan, workers, limitMs, signal, progress }: Run
 /** Why a run was judged before it was over. */
 export function stopped(signal: AbortSignal, limitMs: number): string {
   return signal.aborted ? 'the run was interrupted' : `the run was not over after ${limitMs / 1_000} s`;
+}
+
+/** Resolves when the pool was scaled in at least once, so that a last round begins after that, or when it has had time enough. */
+async function scaledIn({ scaled }: Controller, limit: AbortSignal): Promise<void> {
+  const enough = AbortSignal.any([limit, AbortSignal.timeout(SCALE_IN_MS)]);
+  while (scaled.down === 0 && !enough.aborted) await delay(50);
 }

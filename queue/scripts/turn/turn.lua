@@ -34,8 +34,9 @@
 --         cancelled       {{receipt, id, header = JSON, unique, duplicate}, …}; `duplicate`: it was not cancelled, but another one has its
 --                         key; without a header, that one has its id, too
 --         unique          {{receipt, id, key}, …} of results: the keys that they had
---         parts           batches that some of these are parts of: {{id, size, policy, then, thenId, thenBatch, thenSize, dead, cancelled,
---                         spawned, results, numbers, named}, …}; all but the id may be left out (queue/batch-mark.ts). `dead`, `cancelled` and
+--         parts           batches that some of these are parts of: {{id, size, policy, then, thenId, thenBatch, thenSize, thenOuter, dead,
+--                         cancelled, spawned, results, numbers, named}, …}; all but the id may be left out (queue/batch-mark.ts). `thenOuter`:
+--                         packed, what `then` says of the batch that it is a part of. `dead`, `cancelled` and
 --                         `spawned` are positions in the lists above and below, from 1; `results` and `named` are runs of such positions:
 --                         where each begins, and its length. `numbers`: of the results whose ids are BATCH:NUMBER, runs of these numbers,
 --                         ascending; `named`: the others, where there are some of both

@@ -104,6 +104,9 @@ local function batches_of(queue, result, base, shown, now)
         b[field] = value
         if field == 'policy' then b.said = value end
         fields[#fields + 1], fields[#fields + 2] = field, value
+        if field == 'thenBatch' and about.thenOuter then
+          fields[#fields + 1], fields[#fields + 2] = 'thenOuter', about.thenOuter
+        end
       end
     end
     if #fields == 0 then return end
@@ -239,6 +242,17 @@ local function batches_of(queue, result, base, shown, now)
   end
   self.unfit_end = unfit_end
 
+  -- What the task that does not follow would have said of the batch that it is a part of: perhaps no other part of that has run.
+  local function about_outer(b)
+    local read, about = pcall(cmsgpack.unpack, call('HGET', b.key, 'thenOuter') or '')
+    if not read or type(about) ~= 'table' then return {} end
+    for field, value in pairs(about) do
+      -- something else may have written it
+      if type(value) ~= 'string' and type(value) ~= 'number' then about[field] = nil end
+    end
+    return about
+  end
+
   -- All parts have ended. Once the state says so, nobody tries again: if anything failed after that, `then` would be lost.
   local function conclude(b)
     local _, unfit = unfit_end(b)
@@ -279,8 +293,9 @@ local function batches_of(queue, result, base, shown, now)
       call('HSET', ERRORS, id, cjson.encode(about))
     end
     if outer then
-      settle(outer, {[state == 'failed' and 'failed' or 'cancelled'] = {id}},
-        {size = count_of(b.thenSize), why = {[id] = about.error}, result = b.result})
+      local said = about_outer(b)
+      said.size, said.why, said.result = count_of(b.thenSize), {[id] = about.error}, b.result
+      settle(outer, {[state == 'failed' and 'failed' or 'cancelled'] = {id}}, said)
     end
   end
 
