@@ -200,7 +200,10 @@ export function openQueue(options: QueueOptions = {}): Queue {
     try {
       return await run();
     } catch (error) {
-      if (closed) throw new Error(`queue "${name}" was closed: open it again`, { cause: error });
+      if (closed)
+        throw new Error(`queue "${name}" was closed: open it again (${(error as Error).message})`, {
+          cause: error,
+        });
       const there = await levels.all().catch(() => parts);
       throw await namingKey(error, there.all, harm === undefined ? {} : { harm });
     }
