@@ -247,13 +247,17 @@ export function openQueue(options: QueueOptions = {}): Queue {
     result: results.wait as Queue['result'],
     cancel: (id) =>
       named(async () => {
-        const there = await levels.all();
         const task = checkTaskId(id);
+        const there = await levels.all();
         return there.all.length > all.length
           ? await cancelInLevels(there, task)
           : await cancelIn(parts, task, recent.has(task));
       }),
-    progress: (id) => named(async () => progressIn(await levels.all(), checkTaskId(id))),
+    progress: (id) =>
+      named(async () => {
+        const task = checkTaskId(id);
+        return progressIn(await levels.all(), task);
+      }),
     inspect: () => named(async () => inspectParts(await levels.all())),
     pause: (reason = '') =>
       named(async () => {

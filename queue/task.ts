@@ -140,13 +140,8 @@ function firstCharacter(text: string): number {
 export function checkTaskId(id: unknown): TaskId {
   if (typeof id === 'string' || Buffer.isBuffer(id)) return id;
   const hint = typeof id === 'number' || typeof id === 'bigint' ? `: the one of a number is "${id}"` : '';
-  throw new TypeError(`the id of a task is a text or a Buffer, not ${shown(id)}${hint}`);
-}
-
-function shown(value: unknown): string {
-  return typeof value === 'object' && value !== null
-    ? (value.constructor?.name ?? 'an object')
-    : String(value);
+  const given = typeof id === 'object' && id !== null ? (id.constructor?.name ?? 'an object') : String(id);
+  throw new TypeError(`the id of a task is a text or a Buffer, not ${given}${hint}`);
 }
 
 /** A task's id for messages, truncated to `longest` characters. */

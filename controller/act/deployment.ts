@@ -38,8 +38,8 @@ export function ownerReferenceOf({ metadata: { name, uid = '' } }: WorkerPool): 
 }
 
 /**
- * Throws `RangeError` for a template of which no pod can be made. `derivedGraceS`: the termination grace period, s, if it does not set one. `partitions`: the numbers of partitions that
- * workers take from, `1,16`.
+ * Throws `RangeError` for a template of which no pod can be made. `derivedGraceS`: the termination grace period, s, if it does not
+ * set one. `partitions`: the numbers of partitions that workers take from, `1,16`.
  */
 export function deploymentOf(pool: WorkerPool, derivedGraceS: number, partitions?: string): DeploymentApply {
   const { namespace, name } = pool.metadata;

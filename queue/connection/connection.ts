@@ -91,8 +91,8 @@ export function redisOptions(address: RedisAddress): RedisOptions {
 
 /**
  * Opens a client that reconnects until it is closed. Errors go to `onError` (once per failed attempt, or connection to a server that
- * is still loading its data) instead of ending the process; commands wait for the connection unless the caller bounds them with `within`. A connection with an
- * outstanding reply that is silent for 10 s (`socketTimeout`; longer for commands that block longer) is replaced. If the server
+ * is still loading its data) instead of ending the process; commands wait for the connection unless the caller bounds them with
+ * `within`. A connection with an outstanding reply that is silent for 10 s (`socketTimeout`; longer for commands that block longer) is replaced. If the server
  * refuses the address's database, it is not connected: pending commands are rejected with `DatabaseRefused`, as with a wrong
  * password. With `autoResendUnfulfilledCommands: false`, no command is ever sent twice. Each connection is opened with the current
  * credentials of the address (credentials.ts).
