@@ -1,15 +1,11 @@
 /** Batches and cron tasks on a pool's page, as `millrace dev` serves it: seen, cancelled, and against a server of before. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openQueue, type Queue } from '../../queue/queue.ts';
+import type { Queue } from '../../queue/queue.ts';
 import { eventually } from '../support/eventually.ts';
-import { MILLRACE, start, type Program } from '../support/millrace.ts';
-import { startRedis, type RedisServer } from '../support/redis.ts';
-import { TASKS } from '../support/workers.ts';
-import { answerPool, misfits, openPage, seriousFindings, startBrowser } from './browser.ts';
+import { answerPool, misfits, openPage, seriousFindings } from './browser.ts';
+import { startDevScene, type DevScene } from './dev-scene.ts';
 
 const POOL = `apiVersion: millrace.dev/v1alpha1
 kind: WorkerPool
@@ -25,9 +21,8 @@ spec:
     - { name: weekly, schedule: "0 8 * * 1", timeZone: America/New_York, task: { kind: weekly }, suspend: true }
 `;
 
+let scene: DevScene;
 let browser: Browser;
-let redis: RedisServer;
-let program: Program;
 let queue: Queue;
 let folder: string;
 /** With the token, and the same without. */
@@ -35,14 +30,9 @@ let full: string;
 let url: string;
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'millrace-batches-'));
-  await writeFile(join(folder, 'pool.yaml'), POOL);
-  [browser, redis] = await Promise.all([startBrowser(), startRedis()]);
-  const where = ['--pool', join(folder, 'pool.yaml'), '--redis', redis.url, '--dashboard', '0'];
-  program = start(MILLRACE, ['dev', '--module', TASKS, ...where], { env: { TMPDIR: folder } });
-  [, full = ''] = await program.prints(/dashboard at (http:\S+)/, 90_000);
-  url = `${full.replace(/#.*/, '')}#/pools/dev/tiles`;
-  queue = openQueue({ redis: redis.address, queue: 'tiles' });
+  scene = await startDevScene({ queue: 'tiles', pool: POOL });
+  ({ browser, queue, folder, full } = scene);
+  url = `${scene.url}#/pools/dev/tiles`;
   await queue.batch([{ n: 0 }, { n: 1 }, { final: true }], { id: 'mosaic', then: { kind: 'join' } });
   await queue.batch([{ n: 0 }, { n: 1 }], { id: 'thumbnails', then: { kind: 'join' } });
   await queue.batch([{ n: 0, untilFile: join(folder, 'never') }], { id: 'endless' });
@@ -54,13 +44,7 @@ beforeAll(async () => {
     { withinMs: 90_000 },
   );
 });
-afterAll(async () => {
-  await queue?.[Symbol.asyncDispose]();
-  await browser?.close();
-  await program?.[Symbol.asyncDispose]();
-  await redis?.[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
-});
+afterAll(() => scene?.[Symbol.asyncDispose]());
 
 const section = (page: Page, name: string) => page.getByRole('region', { name });
 const batch = (page: Page, name: string) =>

@@ -1,59 +1,33 @@
 /** The dashboard as `millrace dev` serves it: a real pool at work, in a real browser. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openQueue, type Queue } from '../../queue/queue.ts';
-import { misfits, openPage, seriousFindings, startBrowser } from './browser.ts';
+import type { Queue } from '../../queue/queue.ts';
+import { misfits, openPage, seriousFindings } from './browser.ts';
+import { startDevScene, type DevScene } from './dev-scene.ts';
 import { eventually } from '../support/eventually.ts';
-import { MILLRACE, start, type Program } from '../support/millrace.ts';
 import { startPrefixProxy } from '../support/prefixproxy.ts';
-import { startRedis, type RedisServer } from '../support/redis.ts';
-import { TASKS } from '../support/workers.ts';
+import type { RedisServer } from '../support/redis.ts';
 
 const WIDTHS = [375, 1440];
 const SCHEMES = ['light', 'dark'] as const;
 
+let scene: DevScene;
 let browser: Browser;
 let redis: RedisServer;
-let program: Program;
+let program: DevScene['program'];
 let queue: Queue;
-let folder: string;
 /** With the token, and the same without. */
 let full: string;
 let url: string;
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'millrace-dashboard-'));
-  [browser, redis] = await Promise.all([startBrowser(), startRedis()]);
-  const args = [
-    '--max',
-    '3',
-    '--target-wait',
-    '2s',
-    '--queue',
-    'tiles',
-    '--redis',
-    redis.url,
-    '--dashboard',
-    '0',
-  ];
-  program = start(MILLRACE, ['dev', '--module', TASKS, ...args], { env: { TMPDIR: folder } });
-  [, full = ''] = await program.prints(/dashboard at (http:\S+)/, 90_000);
-  url = full.replace(/#.*/, '');
-  queue = openQueue({ redis: redis.address, queue: 'tiles' });
+  scene = await startDevScene({ queue: 'tiles', args: ['--max', '3', '--target-wait', '2s'] });
+  ({ browser, redis, program, queue, full, url } = scene);
   await queue.enqueueMany(Array.from({ length: 40 }, (_, i) => ({ id: `tile-${i}`, sleepMs: 100 })));
   await queue.enqueueMany(Array.from({ length: 3 }, (_, i) => ({ id: `bad-${i}`, final: true })));
   await eventually(async () => expect((await queue.inspect()).dead).toBe(3), { withinMs: 90_000 });
 });
-afterAll(async () => {
-  await queue?.[Symbol.asyncDispose]();
-  await browser?.close();
-  await program?.[Symbol.asyncDispose]();
-  await redis?.[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
-});
+afterAll(() => scene?.[Symbol.asyncDispose]());
 
 const live = (page: Page): Promise<void> => page.locator('.link.live').waitFor();
 const POOL = '#/pools/dev/tiles';

@@ -1,15 +1,12 @@
 /** Limits on a pool's page, as `millrace dev` serves it: seen, without leave to see tasks, and against a server of before. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openQueue, type Queue } from '../../queue/queue.ts';
+import type { Queue } from '../../queue/queue.ts';
 import { eventually } from '../support/eventually.ts';
-import { MILLRACE, start, type Program } from '../support/millrace.ts';
-import { startRedis, type RedisServer } from '../support/redis.ts';
-import { TASKS } from '../support/workers.ts';
-import { answerPool, misfits, openPage, seriousFindings, startBrowser } from './browser.ts';
+import type { RedisServer } from '../support/redis.ts';
+import { answerPool, misfits, openPage, seriousFindings } from './browser.ts';
+import { startDevScene, type DevScene } from './dev-scene.ts';
 
 const POOL = `apiVersion: millrace.dev/v1alpha1
 kind: WorkerPool
@@ -26,9 +23,9 @@ spec:
     perKey: { field: customer, concurrency: 1 }
 `;
 
+let scene: DevScene;
 let browser: Browser;
 let redis: RedisServer;
-let program: Program;
 let queue: Queue;
 let folder: string;
 let url: string;
@@ -37,14 +34,9 @@ let url: string;
 const ACME = `acme-${'x'.repeat(70)}`;
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'millrace-limits-'));
-  await writeFile(join(folder, 'pool.yaml'), POOL);
-  [browser, redis] = await Promise.all([startBrowser(), startRedis()]);
-  const where = ['--pool', join(folder, 'pool.yaml'), '--redis', redis.url, '--dashboard', '0'];
-  program = start(MILLRACE, ['dev', '--module', TASKS, ...where], { env: { TMPDIR: folder } });
-  const [, full = ''] = await program.prints(/dashboard at (http:\S+)/, 90_000);
-  url = `${full.replace(/#.*/, '')}#/pools/dev/mail`;
-  queue = openQueue({ redis: redis.address, queue: 'mail' });
+  scene = await startDevScene({ queue: 'mail', pool: POOL });
+  ({ browser, redis, queue, folder } = scene);
+  url = `${scene.url}#/pools/dev/mail`;
   await eventually(async () => expect(await queue.limits.show()).toBeDefined(), { withinMs: 60_000 });
   const tasks = [ACME, ACME, ACME, ACME, 'globex', 'initech'].map((customer, n) =>
     JSON.stringify({ id: `mail-${n}`, customer, untilFile: join(folder, 'never') }),
@@ -55,13 +47,7 @@ beforeAll(async () => {
     { withinMs: 90_000 },
   );
 });
-afterAll(async () => {
-  await queue?.[Symbol.asyncDispose]();
-  await browser?.close();
-  await program?.[Symbol.asyncDispose]();
-  await redis?.[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
-});
+afterAll(() => scene?.[Symbol.asyncDispose]());
 
 const limits = (page: Page) => page.getByRole('region', { name: 'Limits' });
 const limit = (page: Page, name: string) => limits(page).getByRole('listitem').filter({ hasText: name });

@@ -1,19 +1,16 @@
 /** What a person is at, on a page whose data changes meanwhile: the focus, a half-typed text, a question, a choice, a search. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { openQueue, type Queue } from '../../queue/queue.ts';
+import type { Queue } from '../../queue/queue.ts';
 import { eventually } from '../support/eventually.ts';
-import { MILLRACE, start, type Program } from '../support/millrace.ts';
-import { startRedis, type RedisServer } from '../support/redis.ts';
-import { TASKS } from '../support/workers.ts';
-import { openPage, startBrowser } from './browser.ts';
+import type { RedisServer } from '../support/redis.ts';
+import { openPage } from './browser.ts';
+import { startDevScene, type DevScene } from './dev-scene.ts';
 
+let scene: DevScene;
 let browser: Browser;
 let redis: RedisServer;
-let program: Program;
 let queue: Queue;
 let folder: string;
 /** With the token. */
@@ -23,20 +20,10 @@ let bad: readonly [string, string];
 let round = 0;
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'millrace-live-'));
-  [browser, redis] = await Promise.all([startBrowser(), startRedis()]);
-  const where = ['--max', '1', '--queue', 'tiles', '--redis', redis.url, '--dashboard', '0'];
-  program = start(MILLRACE, ['dev', '--module', TASKS, ...where], { env: { TMPDIR: folder } });
-  [, full = ''] = await program.prints(/dashboard at (http:\S+)/, 90_000);
-  queue = openQueue({ redis: redis.address, queue: 'tiles' });
+  scene = await startDevScene({ queue: 'tiles', args: ['--max', '1'] });
+  ({ browser, redis, queue, folder, full } = scene);
 });
-afterAll(async () => {
-  await queue?.[Symbol.asyncDispose]();
-  await browser?.close();
-  await program?.[Symbol.asyncDispose]();
-  await redis?.[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
-});
+afterAll(() => scene?.[Symbol.asyncDispose]());
 
 /** Tasks that are dead letters now. */
 async function fail(...ids: string[]): Promise<void> {
